@@ -1,0 +1,164 @@
+//! Unpacks the core, whose parts stand in a bundle as scripts/pack.mjs has packed it: a quarter smaller than deflated.
+//!
+//! As in LZMA, the bytes are cut into literals and repetitions of what came before, and each decision in that is a bit, coded
+//! with the odds that it had under like circumstances before (a range coder: G. N. N. Martin 1979). This is a WebAssembly
+//! module of its own, of a kilobyte, because such a loop over bits has to run at full speed from the start: in JavaScript
+//! that has yet to be compiled it takes ten times as long (measured).
+//!
+//! One buffer holds both: what is unpacked from its start on, what is packed from its middle on. The numbers in it are atomic
+//! only so that they may change without `unsafe`: in a module without threads that is a plain load or store.
+#![cfg_attr(target_arch = "wasm32", no_std)]
+use core::sync::atomic::{AtomicU16, AtomicU8, Ordering::Relaxed};
+
+/// Bytes of the buffer.
+const ROOM: usize = 1 << 19;
+static BUFFER: [AtomicU8; ROOM] = [const { AtomicU8::new(0) }; ROOM];
+
+/// For each context the odds of a 0 in 2^16ths, by which they follow fast and slowly; less one half, so that they start as 0.
+const CONTEXTS: usize = 1 << 14;
+static FAST: [AtomicU16; CONTEXTS] = [const { AtomicU16::new(0) }; CONTEXTS];
+static SLOW: [AtomicU16; CONTEXTS] = [const { AtomicU16::new(0) }; CONTEXTS];
+const HALF: u16 = 0x8000;
+
+// Where the contexts of each kind of decision start. The first ones are for each of 16 states, some for each of the 4 recent distances.
+const IS_REPETITION: usize = 0;
+const IS_RECENT: usize = 16;
+const WHICH: usize = 32;
+const IS_LONG: usize = 96;
+const LENGTHS: usize = 160;
+const DISTANCES: usize = LENGTHS + 2 * NUMBER;
+const LITERALS: usize = DISTANCES + 4 * NUMBER;
+/// What a number takes.
+const NUMBER: usize = 704;
+
+fn byte(at: usize) -> usize {
+    BUFFER[at % ROOM].load(Relaxed).into()
+}
+
+/// The decoder: where it reads, and the numbers of the range coder.
+struct Bits {
+    at: usize,
+    range: u32,
+    code: u32,
+}
+
+impl Bits {
+    /// The next bit, in a context.
+    #[inline(never)]
+    fn next(&mut self, context: usize) -> usize {
+        while self.range < 1 << 24 {
+            self.range <<= 8;
+            self.code = self.code << 8 | byte(self.at) as u32;
+            self.at += 1;
+        }
+        let (fast, slow) = (&FAST[context % CONTEXTS], &SLOW[context % CONTEXTS]);
+        let (a, b) = (u32::from(fast.load(Relaxed) ^ HALF), u32::from(slow.load(Relaxed) ^ HALF));
+        let bound = (self.range >> 12) * ((a + b) >> 5);
+        let bit = self.code >= bound;
+        let (a, b) = if bit {
+            self.code -= bound;
+            self.range -= bound;
+            (a - (a >> 4), b - (b >> 6))
+        } else {
+            self.range = bound;
+            (a + ((0xffff - a) >> 4), b + ((0xffff - b) >> 6))
+        };
+        fast.store(a as u16 ^ HALF, Relaxed);
+        slow.store(b as u16 ^ HALF, Relaxed);
+        bit.into()
+    }
+
+    /// Bits until they are as many as `end` has behind its first, each in the context of those before it.
+    #[inline(never)]
+    fn until(&mut self, context: usize, end: usize) -> usize {
+        let mut seen = 1;
+        while seen < end {
+            seen = 2 * seen + self.next(context + seen);
+        }
+        seen - end
+    }
+
+    /// A number: how many bits it has and the second one of them, then the others, of which the first four count as context.
+    #[inline(never)]
+    fn number(&mut self, context: usize) -> usize {
+        let size = self.until(context, 64);
+        if size < 4 {
+            return size;
+        }
+        let (mut seen, mut number) = (1, 2 | size & 1);
+        for _ in 1..size / 2 {
+            let bit = self.next(context + 64 + 16 * size + if seen < 16 { seen } else { 0 });
+            seen = 2 * seen + bit;
+            number = 2 * number + bit;
+        }
+        number
+    }
+}
+
+/// Unpacks so many bytes; with 0 it only says where the buffer stands.
+#[no_mangle]
+pub extern "C" fn unpack(length: usize) -> usize {
+    let mut bits = Bits { at: ROOM / 2, range: 0, code: 0 };
+    // 4 bytes make the first code
+    for _ in 0..4 {
+        bits.code = bits.code << 8 | byte(bits.at) as u32;
+        bits.at += 1;
+    }
+    bits.range = u32::MAX;
+    // of what kind the last two tokens were
+    let mut state = 0;
+    // the distances of the last repetitions, less 1
+    let [mut first, mut second, mut third, mut fourth] = [0; 4];
+    let mut i = 0;
+    while i < length {
+        let (kind, mut rest);
+        if bits.next(IS_REPETITION + state) == 0 {
+            let context = LITERALS + 0x300 * (byte(i.wrapping_sub(1)) >> 5);
+            // after a repetition the byte that would have come next in it is a context until a bit differs
+            let mut like = if state & 3 == 0 { 0 } else { 0x100 };
+            let mut expected = byte(i.wrapping_sub(first + 1));
+            let mut seen = 1;
+            while seen < 0x100 {
+                expected <<= 1;
+                let bit = bits.next(context + like + (expected & like) + seen);
+                like &= if bit == 1 { expected } else { !expected };
+                seen = 2 * seen + bit;
+            }
+            BUFFER[i % ROOM].store(seen as u8, Relaxed);
+            i += 1;
+            (kind, rest) = (0, 0);
+        } else if bits.next(IS_RECENT + state) == 0 {
+            rest = 2 + bits.number(LENGTHS);
+            let context = DISTANCES + NUMBER * (if rest < 5 { rest - 2 } else { 3 });
+            (first, second, third, fourth) = (bits.number(context), first, second, third);
+            kind = 1;
+        } else {
+            let which = bits.until(WHICH + 4 * state, 4);
+            rest = 1;
+            if bits.next(IS_LONG + 4 * state + which) == 1 {
+                rest = 2 + bits.number(LENGTHS + NUMBER);
+            }
+            (first, second, third, fourth) = match which {
+                0 => (first, second, third, fourth),
+                1 => (second, first, third, fourth),
+                2 => (third, first, second, fourth),
+                _ => (fourth, first, second, third),
+            };
+            kind = if rest > 1 { 2 } else { 3 };
+        }
+        state = ((4 * state) & 15) | kind;
+        while rest > 0 {
+            BUFFER[i % ROOM].store(byte(i.wrapping_sub(first + 1)) as u8, Relaxed);
+            i += 1;
+            rest -= 1;
+        }
+    }
+    BUFFER.as_ptr() as usize
+}
+
+/// Nothing here panics.
+#[cfg(target_arch = "wasm32")]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo) -> ! {
+    core::arch::wasm32::unreachable()
+}
