@@ -1,0 +1,76 @@
+//! Cross-entropy between a row of logits and a class or probabilities, and the negative log-likelihood alone.
+use super::softmax::{exponentials, multiply};
+use super::{cut, factor, load, no_class, store, vectors, Row};
+use lanes::{F64x2, Lanes, Real};
+
+/// -sum_c q_c log softmax(x)_c with q_c = w_c ((1 - s) t_c + s / C); t is the target, or 1 at the label and 0 elsewhere.
+/// The gradient is softmax(x) sum(q) - q, and -(1 - s) w_c log softmax(x)_c with respect to t. A class without
+/// a share (q_c = 0) adds nothing, even where its logarithm is -Infinity.
+///
+/// q is in two parts, because one is usually not there: `hard`, the label's, and the spread over all classes, `soft`.
+pub fn cross_entropy_loss<L: Lanes>(row: &mut Row<L::Scalar>) -> f64 {
+    let [ignore_index, smoothing] = row.p;
+    let label = row.labels.first().copied();
+    if label.is_some_and(|y| f64::from(y) == ignore_index) {
+        row.grad.fill(L::Scalar::ZERO);
+        return 0.0;
+    }
+    let e = exponentials::<L>(row.x, row.grad);
+    let (mut value, mut mass, mut hard) = (0.0, 0.0, 0.0);
+    if let Some(y) = label {
+        let Some(x) = row.x.get(y as usize) else { return no_class(row) };
+        hard = (1.0 - smoothing) * factor(row.weight, y as usize);
+        mass = hard;
+        if hard != 0.0 {
+            value = hard * (e.log() - (x.to_f64() - e.max));
+        }
+    }
+    let spread = smoothing / row.x.len() as f64;
+    if label.is_some() && spread == 0.0 {
+        multiply::<L>(row.grad, row.scale * mass / e.sum);
+    } else {
+        let (one, zero) = (L::Scalar::ONE, L::Scalar::ZERO);
+        let (max, log) = (L::of(e.max), L::of(e.log()));
+        let (keep, spread) = (L::of(1.0 - smoothing), L::of(spread));
+        let upstream = L::of(-row.scale) * keep;
+        let n = row.x.len();
+        let (mut values, mut masses) = (F64x2::zero(), F64x2::zero());
+        for i in 0..vectors::<L>(n) {
+            let weight = load::<L>(row.weight, i, one);
+            let soft = cut((load::<L>(row.target, i, zero) * keep + spread) * weight, i, n);
+            let log_p = load::<L>(row.x, i, zero) - max - log;
+            let value = L::select(soft.ne(L::zero()), soft * log_p, L::zero());
+            values = value.add_to_f64(values);
+            masses = soft.add_to_f64(masses);
+            store(row.grad_target, i, upstream * weight * log_p);
+        }
+        value -= values.sum();
+        mass += masses.sum();
+        let (of_softmax, scale) = (L::of(row.scale * mass / e.sum), L::of(row.scale));
+        for i in 0..vectors::<L>(row.grad.len()) {
+            let weight = load::<L>(row.weight, i, one);
+            let soft = (load::<L>(row.target, i, zero) * keep + spread) * weight;
+            let gradient = load::<L>(row.grad, i, zero) * of_softmax - soft * scale;
+            store(row.grad, i, gradient);
+        }
+    }
+    if let Some(to) = label.and_then(|y| row.grad.get_mut(y as usize)) {
+        *to = L::Scalar::from_f64(to.to_f64() - row.scale * hard);
+    }
+    value
+}
+
+/// -w_y x_y, the row being log-probabilities.
+pub fn nll_loss<R: Real>(row: &mut Row<R>) -> f64 {
+    row.grad.fill(R::ZERO);
+    let label = row.labels.first().copied().unwrap_or(-1);
+    if f64::from(label) == row.p[0] {
+        return 0.0;
+    }
+    let Some(x) = row.x.get(label as usize) else { return no_class(row) };
+    let weight = factor(row.weight, label as usize);
+    if let Some(to) = row.grad.get_mut(label as usize) {
+        *to = R::from_f64(-row.scale * weight);
+    }
+    -weight * x.to_f64()
+}

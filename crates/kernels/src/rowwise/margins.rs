@@ -1,0 +1,98 @@
+//! Margin losses of a row of scores: multi-class, multi-label, and the soft multi-label one.
+use super::{cut, factor, load, no_class, store, vectors, Row};
+use lanes::{F64x2, Lanes, Real};
+
+/// 1/C sum over c != y of w_y max(0, margin - x_y + x_c)^p; at the kink the slope is 0. NaN counts as a violation.
+pub fn multi_margin_loss<L: Lanes>(row: &mut Row<L::Scalar>) -> f64 {
+    let label = row.labels.first().copied().unwrap_or(-1);
+    let Some(x) = row.x.get(label as usize) else { return no_class(row) };
+    let [p, margin] = row.p;
+    let n = row.x.len();
+    let weight = factor(row.weight, label as usize) / n as f64;
+    let base = L::of(margin) - L::splat(*x);
+    let factor = L::of(row.scale * weight);
+    let zero = L::zero();
+    let (mut value, mut pull) = (F64x2::zero(), F64x2::zero());
+    for i in 0..vectors::<L>(n) {
+        let z = base + load::<L>(row.x, i, L::Scalar::ZERO);
+        let (v, slope) = if p == 1.0 { (z, L::one()) } else { (z * z, z + z) };
+        let passive = z.le(zero) | is_column::<L>(i, label);
+        let gradient = L::select(passive, zero, slope * factor);
+        value = cut(L::select(passive, zero, v), i, n).add_to_f64(value);
+        pull = cut(gradient, i, n).add_to_f64(pull);
+        store(row.grad, i, gradient);
+    }
+    if let Some(to) = row.grad.get_mut(label as usize) {
+        *to = L::Scalar::from_f64(-pull.sum());
+    }
+    weight * value.sum()
+}
+
+/// 1/C sum over labels j in the set, classes i outside of it, of max(0, 1 - x_j + x_i); at the kink the slope is 0. The
+/// set ends at the first -1; a label that stands in it twice counts twice. NaN counts as a violation.
+///
+/// The gradient is how many violations a class took part in, times a factor: they are counted in the row itself, exactly
+/// (whole numbers), and multiplied at the end.
+pub fn multi_label_margin_loss<L: Lanes>(row: &mut Row<L::Scalar>) -> f64 {
+    let members = row.labels.split(|&j| j == -1).next().unwrap_or(&[]);
+    let n = row.x.len();
+    if members.iter().any(|&j| j as usize >= n) {
+        return no_class(row);
+    }
+    row.grad.fill(L::Scalar::ZERO);
+    let (zero, one) = (L::zero(), L::one());
+    let mut value = F64x2::zero();
+    for i in 0..vectors::<L>(n) {
+        let x = load::<L>(row.x, i, L::Scalar::ZERO);
+        // 1 outside of the set, 0 inside and behind the end of the row
+        let mut outside = cut(one, i, n);
+        for &j in members {
+            outside = L::select(is_column::<L>(i, j), zero, outside);
+        }
+        let mut count = zero;
+        for &j in members {
+            let z = one - L::splat(row.x.get(j as usize).copied().unwrap_or_default()) + x;
+            let passive = z.le(zero) | outside.eq(zero);
+            value = L::select(passive, zero, z).add_to_f64(value);
+            let violations = L::select(passive, zero, one);
+            count = count + violations;
+            if let Some(to) = row.grad.get_mut(j as usize) {
+                *to = *to - violations.sum();
+            }
+        }
+        let count = load::<L>(row.grad, i, L::Scalar::ZERO) + count;
+        store(row.grad, i, count);
+    }
+    super::softmax::multiply::<L>(row.grad, row.scale / n as f64);
+    value.sum() / n as f64
+}
+
+/// -1/C sum_c w_c (t_c log sigmoid(x_c) + (1 - t_c) log sigmoid(-x_c)); the gradient is w_c (sigmoid(x_c) - t_c) / C.
+pub fn multi_label_soft_margin_loss<L: Lanes>(row: &mut Row<L::Scalar>) -> f64 {
+    let n = row.x.len();
+    let (zero, one) = (L::zero(), L::one());
+    let scale = L::of(row.scale / n as f64);
+    let mut value = F64x2::zero();
+    for i in 0..vectors::<L>(n) {
+        let x = load::<L>(row.x, i, L::Scalar::ZERO);
+        let t = load::<L>(row.target, i, L::Scalar::ZERO);
+        let weight = load::<L>(row.weight, i, L::Scalar::ONE);
+        let e = (-x.abs()).exp();
+        // softplus(x) - t x, without overflow
+        let v = L::select(x.lt(zero), zero, x) - t * x + e.ln_1p();
+        let sigmoid = L::select(x.lt(zero), e, one) / (one + e);
+        value = cut(weight * v, i, n).add_to_f64(value);
+        store(row.grad, i, scale * weight * (sigmoid - t));
+    }
+    value.sum() / n as f64
+}
+
+/// Which lane of the vector at place `i` is this column's.
+#[inline(always)]
+pub(crate) fn is_column<L: Lanes>(i: usize, column: i32) -> L::Mask {
+    let mut lane = L::array(L::Scalar::ZERO);
+    for (k, to) in lane.as_mut().iter_mut().enumerate() {
+        *to = L::Scalar::from_f64(k as f64);
+    }
+    L::from_array(&lane).eq(L::of(f64::from(column) - (i * L::COUNT) as f64))
+}

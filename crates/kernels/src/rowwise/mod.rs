@@ -1,0 +1,264 @@
+//! Rowwise losses and functions: what is said of a row of scores, one row at a time.
+//!
+//! - [`softmax`]: the exponentials of a row, and with them logSumExp, softmax and logSoftmax;
+//! - [`entropy`]: cross-entropy and the negative log-likelihood;
+//! - [`margins`]: the multi-class and multi-label margin losses.
+//!
+//! [`run`] is the one driver. It cuts the arrays into rows, works out what multiplies a row's gradient, adds the losses up in
+//! double precision and writes them where they are wanted. A loss sees one [`Row`] and nothing else, so what comes out for
+//! a row cannot depend on the others.
+use lanes::{Lanes, Real};
+
+pub mod entropy;
+pub mod margins;
+pub mod softmax;
+
+/// The losses by their number at the door; ts/losses/rowwise.ts has the same table.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Op {
+    /// Cross-entropy with class indices. `p`: ignoreIndex, labelSmoothing.
+    CrossEntropyLoss,
+    /// Cross-entropy with probabilities. `p`: unused, labelSmoothing.
+    CrossEntropyLossProbabilities,
+    /// Negative log-likelihood of log-probabilities. `p`: ignoreIndex.
+    NllLoss,
+    /// Multi-class margin. `p`: the power (1 or 2), margin.
+    MultiMarginLoss,
+    /// Multi-label margin.
+    MultiLabelMarginLoss,
+    /// Multi-label soft margin.
+    MultiLabelSoftMarginLoss,
+    /// log sum exp.
+    LogSumExp,
+    /// x - logSumExp(x).
+    LogSoftmax,
+    /// exp(x - logSumExp(x)).
+    Softmax,
+}
+
+impl Op {
+    const ALL: [Op; 9] = [
+        Op::CrossEntropyLoss,
+        Op::CrossEntropyLossProbabilities,
+        Op::NllLoss,
+        Op::MultiMarginLoss,
+        Op::MultiLabelMarginLoss,
+        Op::MultiLabelSoftMarginLoss,
+        Op::LogSumExp,
+        Op::LogSoftmax,
+        Op::Softmax,
+    ];
+
+    /// The loss of this number.
+    pub fn from_door(op: u32) -> Option<Op> {
+        Self::ALL.get(op as usize).copied()
+    }
+
+    /// Whether there is a value per number of the input, and not one per row.
+    pub fn is_mapping(self) -> bool {
+        matches!(self, Op::LogSoftmax | Op::Softmax)
+    }
+
+    /// How many labels a row of so many columns has.
+    pub fn labels(self, columns: usize) -> usize {
+        match self {
+            Op::CrossEntropyLoss | Op::NllLoss | Op::MultiMarginLoss => 1,
+            Op::MultiLabelMarginLoss => columns,
+            _ => 0,
+        }
+    }
+
+    /// How many targets that are numbers a row has.
+    pub fn targets(self, columns: usize) -> usize {
+        match self {
+            Op::CrossEntropyLossProbabilities | Op::MultiLabelSoftMarginLoss => columns,
+            _ => 0,
+        }
+    }
+}
+
+/// A batch of rows. Slices that are absent are empty.
+pub struct Rows<'a, R> {
+    /// How many rows.
+    pub rows: usize,
+    /// How many numbers in each.
+    pub columns: usize,
+    /// The scores, [rows, columns].
+    pub input: &'a [R],
+    /// Class indices, [rows]; for sets of labels [rows, columns].
+    pub labels: &'a [i32],
+    /// Targets as numbers, [rows, columns].
+    pub target: &'a [R],
+    /// A factor per class, [columns], or absent.
+    pub weight: &'a [R],
+    /// Where the losses go, [rows] (functions: [rows, columns]), or absent.
+    pub values: &'a mut [R],
+    /// Where the gradient with respect to `input` goes, or absent.
+    pub grad_input: &'a mut [R],
+    /// Where the gradient with respect to `target` goes, or absent.
+    pub grad_target: &'a mut [R],
+    /// The gradient that flows in, one number per value, or absent.
+    pub upstream: &'a [R],
+    /// Multiplies every gradient.
+    pub scale: f64,
+    /// The options.
+    pub p: [f64; 2],
+}
+
+/// One row, as a loss sees it.
+pub struct Row<'a, R> {
+    /// The scores.
+    pub x: &'a [R],
+    /// The class index, or the set of labels; empty where the loss takes none.
+    pub labels: &'a [i32],
+    /// The targets as numbers, or empty.
+    pub target: &'a [R],
+    /// The factors of the classes, or empty.
+    pub weight: &'a [R],
+    /// For functions, where the values go, or empty.
+    pub values: &'a mut [R],
+    /// Where the gradient goes, or empty.
+    pub grad: &'a mut [R],
+    /// Where the gradient with respect to the target goes, or empty.
+    pub grad_target: &'a mut [R],
+    /// For functions, the upstream gradient of each value, or empty.
+    pub upstream: &'a [R],
+    /// What multiplies the gradient: for losses the row's upstream gradient is in it already.
+    pub scale: f64,
+    /// The options.
+    pub p: [f64; 2],
+}
+
+/// Row `i` of a matrix with rows of `n` numbers; empty where there is none.
+#[inline(always)]
+pub(crate) fn row<T>(s: &[T], i: usize, n: usize) -> &[T] {
+    s.get(i * n..).and_then(|s| s.get(..n)).unwrap_or(&[])
+}
+
+/// As [`row`], to write to.
+#[inline(always)]
+pub(crate) fn row_mut<T>(s: &mut [T], i: usize, n: usize) -> &mut [T] {
+    s.get_mut(i * n..).and_then(|s| s.get_mut(..n)).unwrap_or(&mut [])
+}
+
+/// The vector at place `i` of a slice, counted in vectors; `fill` behind its end, so everywhere if it is absent.
+#[inline(always)]
+pub(crate) fn load<L: Lanes>(s: &[L::Scalar], i: usize, fill: L::Scalar) -> L {
+    let (whole, tail) = L::chunks(s);
+    match whole.get(i) {
+        Some(a) => L::from_array(a),
+        None if i == whole.len() => load_tail(tail, fill),
+        None => L::splat(fill),
+    }
+}
+
+/// Writes the vector at place `i`, as far as the slice goes.
+#[inline(always)]
+pub(crate) fn store<L: Lanes>(s: &mut [L::Scalar], i: usize, x: L) {
+    let (whole, tail) = L::chunks_mut(s);
+    let count = whole.len();
+    match whole.get_mut(i) {
+        Some(a) => x.store(a),
+        None if i == count => store_tail(tail, x),
+        None => {}
+    }
+}
+
+/// One copy of the code for tails: they are few, and it is not short.
+#[inline(never)]
+pub(crate) fn load_tail<L: Lanes>(tail: &[L::Scalar], fill: L::Scalar) -> L {
+    L::load_partial(tail, fill)
+}
+
+/// As [`load_tail`].
+#[inline(never)]
+pub(crate) fn store_tail<L: Lanes>(tail: &mut [L::Scalar], x: L) {
+    x.store_partial(tail);
+}
+
+/// The vector at place `i` of a row of `n` numbers without what is behind the row's end: 0 there.
+#[inline(always)]
+fn cut<L: Lanes>(x: L, i: usize, n: usize) -> L {
+    let left = n.saturating_sub(i * L::COUNT);
+    if left >= L::COUNT {
+        x
+    } else {
+        load_tail(x.to_array().as_ref().get(..left).unwrap_or(&[]), L::Scalar::ZERO)
+    }
+}
+
+/// How many vectors a row of `n` numbers takes.
+#[inline(always)]
+pub(crate) fn vectors<L: Lanes>(n: usize) -> usize {
+    n.div_ceil(L::COUNT)
+}
+
+/// Number `i` of an optional array.
+#[inline(always)]
+pub(crate) fn factor<R: Real>(s: &[R], i: usize) -> f64 {
+    s.get(i).map_or(1.0, |w| w.to_f64())
+}
+
+/// What a row gives whose label is no class: the door's other side lets none in, and a kernel must not guess.
+#[cold]
+fn no_class<R: Real>(row: &mut Row<R>) -> f64 {
+    row.grad.fill(R::NAN);
+    f64::NAN
+}
+
+/// Runs `op` over all rows and gives the sum of the losses; NaN, and nothing written, where a slice has not the length that
+/// it must have.
+pub fn run<L: Lanes>(op: Op, r: &mut Rows<L::Scalar>) -> f64 {
+    let mapping = op.is_mapping();
+    let per_value = if mapping { r.columns } else { 1 };
+    let per_label = op.labels(r.columns);
+    let per_target = op.targets(r.columns);
+    let is = |length: usize, n: usize| r.rows.checked_mul(n) == Some(length);
+    let may_be = |length: usize, n: usize| length == 0 || is(length, n);
+    let fits = is(r.input.len(), r.columns)
+        && is(r.labels.len(), per_label)
+        && is(r.target.len(), per_target)
+        && (r.weight.is_empty() || r.weight.len() == r.columns)
+        && may_be(r.values.len(), per_value)
+        && may_be(r.grad_input.len(), r.columns)
+        && may_be(r.grad_target.len(), per_target)
+        && may_be(r.upstream.len(), per_value);
+    if !fits {
+        return f64::NAN;
+    }
+    let mut sum = 0.0;
+    for i in 0..r.rows {
+        let scale = if mapping { r.scale } else { r.scale * factor(r.upstream, i) };
+        let mut one = Row {
+            x: row(r.input, i, r.columns),
+            labels: row(r.labels, i, per_label),
+            target: row(r.target, i, per_target),
+            weight: r.weight,
+            values: if mapping { row_mut(r.values, i, r.columns) } else { &mut [] },
+            grad: row_mut(r.grad_input, i, r.columns),
+            grad_target: row_mut(r.grad_target, i, per_target),
+            upstream: if mapping { row(r.upstream, i, r.columns) } else { &[] },
+            scale,
+            p: r.p,
+        };
+        let value = match op {
+            Op::CrossEntropyLoss | Op::CrossEntropyLossProbabilities => {
+                entropy::cross_entropy_loss::<L>(&mut one)
+            }
+            Op::NllLoss => entropy::nll_loss(&mut one),
+            Op::MultiMarginLoss => margins::multi_margin_loss::<L>(&mut one),
+            Op::MultiLabelMarginLoss => margins::multi_label_margin_loss::<L>(&mut one),
+            Op::MultiLabelSoftMarginLoss => margins::multi_label_soft_margin_loss::<L>(&mut one),
+            Op::LogSumExp => softmax::log_sum_exp::<L>(&mut one),
+            Op::LogSoftmax => softmax::log_softmax::<L>(&mut one),
+            Op::Softmax => softmax::softmax::<L>(&mut one),
+        };
+        sum += value;
+        if !mapping {
+            if let Some(to) = r.values.get_mut(i) {
+                *to = L::Scalar::from_f64(value);
+            }
+        }
+    }
+    sum
+}

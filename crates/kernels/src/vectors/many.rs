@@ -1,0 +1,193 @@
+//! What is said of many vectors at once: all pairs of two sets, a batch with labels, queries and what is searched.
+//!
+//! [`run`] checks the slices and calls the function; each works in blocks on [`super::panels`]. Only what is compared in bulk is there in
+//! both precisions, products above all; the rest is written, and compiled, in double precision alone, and calls in single
+//! precision go through copies: that is a third of the code, and a decision that hangs on a rounding is made alike.
+use super::panels::{convert, Pool};
+use super::{all_pairs, contrastive, mining, nearest};
+use lanes::{Lanes, Real};
+
+/// The functions by their number at the door; ts/losses/vectors has the same table.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Op {
+    /// All distances of two sets. `p`: the norm.
+    Cdist,
+    /// All distances within one set. `p`: the norm.
+    CdistSelf,
+    /// Triplets of a batch. `p`: the mining (0 hard, 1 semi-hard, 2 all), margin, squared, soft, mean.
+    BatchTriplet,
+    /// Supervised contrastive. `p`: temperature, mean.
+    SupervisedContrastive,
+    /// Queries and keys side by side. `p`: temperature, symmetric.
+    InfoNce,
+    /// The nearest of many. `p`: how many, the metric (0 Euclidean, 1 cosine, 2 minus the product).
+    Nearest,
+}
+
+impl Op {
+    const ALL: [Op; 6] =
+        [Op::Cdist, Op::CdistSelf, Op::BatchTriplet, Op::SupervisedContrastive, Op::InfoNce, Op::Nearest];
+
+    /// The function of this number.
+    pub fn from_door(op: u32) -> Option<Op> {
+        Self::ALL.get(op as usize).copied()
+    }
+
+    /// How many values come out, and for which there may be an upstream gradient.
+    pub fn values(self, rows: usize, columns: usize, p: &[f64; 5]) -> usize {
+        match self {
+            Op::Cdist | Op::CdistSelf => rows.saturating_mul(columns),
+            Op::Nearest => rows.saturating_mul(p[0] as usize),
+            _ => rows,
+        }
+    }
+
+    /// How many vectors the second set has.
+    pub fn others(self, columns: usize) -> usize {
+        match self {
+            Op::Cdist | Op::InfoNce | Op::Nearest => columns,
+            _ => 0,
+        }
+    }
+}
+
+/// How much scratch a call takes: numbers, doubles, integers. As doubles, which do not overflow.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Need {
+    /// Numbers of the call's precision.
+    pub reals: f64,
+    /// Doubles.
+    pub doubles: f64,
+    /// Numbers of single precision.
+    pub singles: f64,
+    /// Integers.
+    pub ints: f64,
+}
+
+/// One call. Slices that are absent are empty.
+pub struct Many<'a, R> {
+    /// Vectors in the first set.
+    pub rows: usize,
+    /// Vectors in the second set; where there is one set alone, as many as in that.
+    pub columns: usize,
+    /// Numbers in each vector.
+    pub length: usize,
+    /// The first set, [rows, length].
+    pub a: &'a [R],
+    /// The second set, [columns, length], or absent.
+    pub b: &'a [R],
+    /// Classes of the first set, counted from 0, [rows], or absent.
+    pub labels: &'a [i32],
+    /// Where the values go, or absent.
+    pub values: &'a mut [R],
+    /// Where the gradient with respect to `a` goes, or absent.
+    pub grad_a: &'a mut [R],
+    /// Where the gradient with respect to `b` goes, or absent.
+    pub grad_b: &'a mut [R],
+    /// Which vectors are nearest, or absent.
+    pub indices: &'a mut [i32],
+    /// Losses that count and triplets that are active, or absent.
+    pub stats: &'a mut [f64],
+    /// The gradient that flows in, one number per value, or absent.
+    pub upstream: &'a [R],
+    /// Scratch, as much as [`need`] says.
+    pub reals: &'a mut [R],
+    /// The same.
+    pub doubles: &'a mut [f64],
+    /// The same.
+    pub singles: &'a mut [f32],
+    /// The same.
+    pub ints: &'a mut [i32],
+    /// Multiplies every gradient.
+    pub scale: f64,
+    /// The options.
+    pub p: [f64; 5],
+}
+
+/// How much scratch a call takes.
+pub fn need<L: Lanes>(op: Op, rows: usize, columns: usize, length: usize, p: &[f64; 5]) -> Need {
+    let (n, d) = (rows as f64, length as f64);
+    // what `in_doubles` takes: vectors, gradients, upstream gradients and values
+    let copies = n * (2.0 * d + 2.0);
+    let in_doubles = |need: Need, copies: f64| Need { doubles: need.doubles + copies, ..need };
+    match op {
+        Op::Cdist | Op::CdistSelf => all_pairs::need::<L>(op == Op::CdistSelf, rows, columns, length),
+        Op::BatchTriplet => in_doubles(mining::need(rows, length, p[0]), copies),
+        Op::SupervisedContrastive => in_doubles(contrastive::need(rows, 0, length), copies),
+        Op::InfoNce => {
+            in_doubles(contrastive::need(rows, columns, length), copies + columns as f64 * 2.0 * d)
+        }
+        Op::Nearest => nearest::need(rows, length, p[0]),
+    }
+}
+
+/// Runs a function that is written in double precision alone on copies.
+#[inline(never)]
+fn in_doubles<R: Real>(m: &mut Many<R>, f: fn(&mut Many<f64>) -> f64) -> f64 {
+    let mut pool = Pool::new(&mut *m.doubles);
+    let mut copy = |from: &[R]| {
+        let to = pool.take(from.len());
+        convert(from, to);
+        to
+    };
+    let (a, b, upstream) = (&*copy(m.a), &*copy(m.b), &*copy(m.upstream));
+    let (values, grad_a, grad_b) = (copy(m.values), copy(m.grad_a), copy(m.grad_b));
+    let sum = f(&mut Many {
+        rows: m.rows,
+        columns: m.columns,
+        length: m.length,
+        a,
+        b,
+        labels: m.labels,
+        values: &mut *values,
+        grad_a: &mut *grad_a,
+        grad_b: &mut *grad_b,
+        indices: &mut [],
+        stats: &mut *m.stats,
+        upstream,
+        reals: &mut [],
+        doubles: pool.all(),
+        singles: &mut *m.singles,
+        ints: &mut *m.ints,
+        scale: m.scale,
+        p: m.p,
+    });
+    convert(values, m.values);
+    convert(grad_a, m.grad_a);
+    convert(grad_b, m.grad_b);
+    sum
+}
+
+/// Runs `op` and gives the sum of the losses; NaN, and nothing written, where a slice has not the length that it must have.
+pub fn run<L: Lanes>(op: Op, m: &mut Many<L::Scalar>) -> f64 {
+    let is = |length: usize, count: usize, n: usize| count.checked_mul(n) == Some(length);
+    let may_be = |length: usize, count: usize, n: usize| length == 0 || is(length, count, n);
+    let others = op.others(m.columns);
+    let values = op.values(m.rows, m.columns, &m.p);
+    let labelled = matches!(op, Op::BatchTriplet | Op::SupervisedContrastive);
+    let Need { reals, doubles, singles, ints } = need::<L>(op, m.rows, m.columns, m.length, &m.p);
+    let fits = is(m.a.len(), m.rows, m.length)
+        && is(m.b.len(), others, m.length)
+        && is(m.labels.len(), m.rows, labelled as usize)
+        && m.labels.iter().all(|&l| l >= 0 && (l as usize) < m.rows)
+        && may_be(m.values.len(), values, 1)
+        && may_be(m.grad_a.len(), m.rows, m.length)
+        && may_be(m.grad_b.len(), others, m.length)
+        && is(m.indices.len(), values, (op == Op::Nearest) as usize)
+        && may_be(m.upstream.len(), values, 1)
+        && (op != Op::InfoNce || others == m.rows)
+        && m.reals.len() as f64 >= reals
+        && m.doubles.len() as f64 >= doubles
+        && m.singles.len() as f64 >= singles
+        && m.ints.len() as f64 >= ints;
+    if !fits || m.length == 0 {
+        return if fits { 0.0 } else { f64::NAN };
+    }
+    match op {
+        Op::Cdist | Op::CdistSelf => all_pairs::cdist::<L>(op == Op::CdistSelf, m),
+        Op::BatchTriplet => in_doubles(m, mining::batch_triplet),
+        Op::SupervisedContrastive => in_doubles(m, contrastive::supervised_contrastive),
+        Op::InfoNce => in_doubles(m, contrastive::info_nce),
+        Op::Nearest => nearest::nearest(m),
+    }
+}

@@ -1,0 +1,134 @@
+//! Losses and functions of vectors: one number of two or three vectors that stand in the same row.
+//!
+//! - [`measures`]: how far two vectors are apart, or how alike they are, and the slope of that;
+//! - [`pairs`]: the measures themselves, and the cosine embedding loss;
+//! - [`triplets`]: the triplet margin losses;
+//! - [`many`]: what is said of sets of vectors: all distances ([`all_pairs`]), losses of triplets that are mined in a batch
+//!   ([`mining`]) and contrastive ones ([`contrastive`]), the nearest of a set ([`nearest`]), on products of [`panels`].
+//!
+//! [`run`] is the one driver. It cuts the arrays into rows, works out what multiplies a row's gradient, adds the losses up in
+//! double precision and writes them where they are wanted. A loss sees one [`Row`] and nothing else. It goes over its
+//! vectors twice: for the measures, and, while they are in the first cache, once more for each gradient that is wanted.
+use crate::rowwise::{factor, row, row_mut};
+use lanes::{Lanes, Real};
+
+pub mod all_pairs;
+pub mod contrastive;
+pub mod many;
+pub mod measures;
+pub mod mining;
+pub mod nearest;
+pub mod pairs;
+pub mod panels;
+pub mod triplets;
+
+/// The losses by their number at the door; ts/losses/vectors.ts has the same table.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Op {
+    /// ||x1 - x2 + eps||_p. `p`: the norm, eps.
+    PairwiseDistance,
+    /// The cosine of the angle between x1 and x2.
+    CosineSimilarity,
+    /// Cosine embedding. `p`: margin.
+    CosineEmbeddingLoss,
+    /// Triplet margin of norms. `p`: the norm, margin, eps, swap (1 or 0).
+    TripletMarginLoss,
+    /// Triplet margin of a distance. `p`: the distance (0 Euclidean, 1 cosine, 2 Manhattan), margin, unused, swap (1 or 0).
+    TripletMarginWithDistanceLoss,
+}
+
+impl Op {
+    const ALL: [Op; 5] = [
+        Op::PairwiseDistance,
+        Op::CosineSimilarity,
+        Op::CosineEmbeddingLoss,
+        Op::TripletMarginLoss,
+        Op::TripletMarginWithDistanceLoss,
+    ];
+
+    /// The loss of this number.
+    pub fn from_door(op: u32) -> Option<Op> {
+        Self::ALL.get(op as usize).copied()
+    }
+
+    /// Whether there are three vectors in a row, and not two.
+    pub fn is_of_triplets(self) -> bool {
+        matches!(self, Op::TripletMarginLoss | Op::TripletMarginWithDistanceLoss)
+    }
+}
+
+/// A batch of pairs or triplets. Slices that are absent are empty.
+pub struct Vectors<'a, R> {
+    /// How many rows.
+    pub count: usize,
+    /// How many numbers in each vector.
+    pub length: usize,
+    /// The vectors, [count, length] each; the third is absent for pairs.
+    pub x: [&'a [R]; 3],
+    /// 1 or -1 for each row, [count], or absent.
+    pub target: &'a [R],
+    /// Where the values go, [count], or absent.
+    pub values: &'a mut [R],
+    /// Where the gradient with respect to each of `x` goes, or absent.
+    pub grads: [&'a mut [R]; 3],
+    /// The gradient that flows in, one number per value, or absent.
+    pub upstream: &'a [R],
+    /// Multiplies every gradient.
+    pub scale: f64,
+    /// The options.
+    pub p: [f64; 4],
+}
+
+/// One row, as a loss sees it.
+pub struct Row<'a, R> {
+    /// The vectors; for pairs the third is empty.
+    pub x: [&'a [R]; 3],
+    /// Whether the two are alike: the target is 1.
+    pub alike: bool,
+    /// Where the gradients go, or empty.
+    pub grads: [&'a mut [R]; 3],
+    /// What multiplies the gradient: the row's upstream gradient is in it already.
+    pub scale: f64,
+    /// The options.
+    pub p: [f64; 4],
+}
+
+/// Runs `op` over all rows and gives the sum of the values; NaN, and nothing written, where a slice has not the length that
+/// it must have.
+pub fn run<L: Lanes>(op: Op, v: &mut Vectors<L::Scalar>) -> f64 {
+    let (count, length) = (v.count, v.length);
+    let size = count.checked_mul(length);
+    let third = if op.is_of_triplets() { size } else { Some(0) };
+    let [a, b, c] = v.x;
+    let fits = [a, b].iter().all(|x| Some(x.len()) == size)
+        && Some(c.len()) == third
+        && v.grads.iter().zip([size, size, third]).all(|(g, n)| g.is_empty() || Some(g.len()) == n)
+        && (v.target.len() == count || (op != Op::CosineEmbeddingLoss && v.target.is_empty()))
+        && [v.values.len(), v.upstream.len()].iter().all(|&n| n == 0 || n == count);
+    if !fits {
+        return f64::NAN;
+    }
+    let mut sum = 0.0;
+    let [ref mut grad_a, ref mut grad_b, ref mut grad_c] = v.grads;
+    for i in 0..count {
+        let mut one = Row {
+            x: [row(a, i, length), row(b, i, length), row(c, i, length)],
+            alike: v.target.get(i).is_some_and(|&t| t == L::Scalar::ONE),
+            grads: [row_mut(grad_a, i, length), row_mut(grad_b, i, length), row_mut(grad_c, i, length)],
+            scale: v.scale * factor(v.upstream, i),
+            p: v.p,
+        };
+        let value = match op {
+            Op::PairwiseDistance => pairs::pairwise_distance::<L>(&mut one),
+            Op::CosineSimilarity => pairs::cosine_similarity::<L>(&mut one),
+            Op::CosineEmbeddingLoss => pairs::cosine_embedding_loss::<L>(&mut one),
+            Op::TripletMarginLoss => triplets::triplet_margin_loss::<L>(&mut one),
+            Op::TripletMarginWithDistanceLoss => triplets::triplet_margin_with_distance_loss::<L>(&mut one),
+        };
+        sum += value;
+        if let Some(to) = v.values.get_mut(i) {
+            *to = L::Scalar::from_f64(value);
+        }
+    }
+    sum
+}

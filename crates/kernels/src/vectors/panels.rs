@@ -1,0 +1,404 @@
+//! Sets of vectors, packed so that the products of many pairs come cheap.
+//!
+//! |a - b|² is |a|² + |b|² - 2ab, and products of all pairs share their loads: [`products`] keeps eight vectors of sums in
+//! registers, a few rows of one set against the eight columns of a *panel* of the other, so a step of the vectors' length costs
+//! eight multiplications, eight additions and six loads. For that a set is packed: eight vectors side by side, number by
+//! number ([`Set::pack`]). Every pair's products are added up in the same order wherever the pair stands in a tile, and
+//! a panel's missing vectors are zeros, so a pair's result does not depend on what is around it. Nothing is fused: with
+//! 128-bit lanes a core that can fuse 256-bit ones does less than half of its work per cycle here (measured).
+//!
+//! **What the product loses.** Let u be half of EPSILON, n = |a|² + |b|², and c = [`RUN`] + length / RUN + 2: products are added up in
+//! runs of RUN, and those in turn. Then the product is off by at most c u (sum of |a_k b_k|) <= c u n / 2, twice that is in the
+//! distance, and what |a|² and |b|² (added up in double precision), the sum and the difference round adds less than
+//! 6 u n. So the squared distance is off by less than E n with E = (c + 6) u, *relative* to it by E n / d². That is nothing for
+//! vectors that are far apart and everything for those that differ in their last bits. [`distances`] therefore takes the product
+//! where d² >= n / 4: then the distance is off by at most 2 E (5e-6 at length 64, a tenth of that is usual), and elsewhere the
+//! differences are added up, which loses less than (length / 8 + 6) u, however near the two are, and costs about four times as much
+//! (measured: sets of nothing but near pairs take 2.3 times as long at length 128). Searches for the nearest or
+//! farthest need no such choice: they pass over a pair whose product is beyond the best so far by more than the bound, and
+//! compare differences for the few that are left.
+use lanes::{F64x2, Lanes, Mask, Real};
+
+/// Vectors that stand side by side in a panel.
+pub const WIDTH: usize = 8;
+/// As many products are added up one after the other; then the sum is added to the sum of those before.
+pub const RUN: usize = 32;
+
+/// Products, or distances, of some rows and a panel: the first [`Lanes::COUNT`] rows are in use.
+pub type Tile<R> = [[R; WIDTH]; 4];
+
+/// Scratch, handed out in pieces.
+pub struct Pool<'a, T> {
+    rest: &'a mut [T],
+}
+
+impl<'a, T> Pool<'a, T> {
+    /// All of this.
+    pub fn new(rest: &'a mut [T]) -> Self {
+        Self { rest }
+    }
+    /// All that is left.
+    pub fn all(self) -> &'a mut [T] {
+        self.rest
+    }
+    /// The next `n`, or nothing where there are not so many.
+    pub fn take(&mut self, n: usize) -> &'a mut [T] {
+        let rest = core::mem::take(&mut self.rest);
+        match rest.split_at_mut_checked(n) {
+            Some((taken, left)) => {
+                self.rest = left;
+                taken
+            }
+            None => &mut [],
+        }
+    }
+}
+
+/// Numbers in another precision.
+#[inline(never)]
+pub fn convert<A: Real, B: Real>(from: &[A], to: &mut [B]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = B::from_f64(from.to_f64());
+    }
+}
+
+/// How many arrays of lanes hold `length` numbers.
+pub fn arrays<L: Lanes>(length: usize) -> usize {
+    length.div_ceil(L::COUNT)
+}
+
+/// `count`, rounded up to whole panels.
+pub fn in_panels(count: usize) -> usize {
+    count.div_ceil(WIDTH) * WIDTH
+}
+
+/// Row `i` of rows of `n`; empty where there is none.
+#[inline(always)]
+pub fn row<T>(s: &[T], i: usize, n: usize) -> &[T] {
+    s.get(i * n..).and_then(|s| s.get(..n)).unwrap_or(&[])
+}
+
+/// As [`row`], to write to.
+#[inline(always)]
+pub fn row_mut<T>(s: &mut [T], i: usize, n: usize) -> &mut [T] {
+    s.get_mut(i * n..).and_then(|s| s.get_mut(..n)).unwrap_or(&mut [])
+}
+
+/// Number `i`, or 0.
+#[inline(always)]
+pub fn at<R: Real>(s: &[R], i: usize) -> R {
+    s.get(i).copied().unwrap_or(R::ZERO)
+}
+
+/// Vectors of one length.
+pub struct Set<'a, L: Lanes> {
+    /// How many.
+    pub count: usize,
+    /// How many arrays of lanes each takes.
+    pub arrays: usize,
+    /// The vectors, each filled up with zeros to whole arrays.
+    rows: &'a [L::Array],
+    /// The panels: lines of eight numbers, one of each vector; as many lines as a vector has numbers, zeros included. At the
+    /// end there is one more line.
+    lines: &'a [L::Scalar],
+    /// |x|² of each vector, 0 for those that fill the last panel; NaN where the square is so large or so small that a product
+    /// with it means nothing. For a set of unit vectors: what they were divided by.
+    pub squares: &'a [L::Scalar],
+}
+
+impl<'a, L: Lanes> Set<'a, L> {
+    /// How many numbers of scratch a set takes, as a double: nothing overflows on the way.
+    #[inline(never)]
+    pub fn size(count: f64, length: usize) -> f64 {
+        let panels = count + WIDTH as f64;
+        (count + panels) * (arrays::<L>(length) * L::COUNT) as f64 + panels + WIDTH as f64
+    }
+
+    /// Packs vectors of at least one number.
+    #[inline(never)]
+    pub fn pack(
+        x: &[L::Scalar],
+        count: usize,
+        length: usize,
+        unit: bool,
+        pool: &mut Pool<'a, L::Scalar>,
+    ) -> Self {
+        let length = length.max(1);
+        let vector = arrays::<L>(length);
+        let padded = vector * L::COUNT;
+        let rows = pool.take(count * padded);
+        let lines = pool.take(in_panels(count) * padded + WIDTH);
+        let squares = pool.take(in_panels(count));
+        squares.fill(L::Scalar::ZERO);
+        for ((to, x), square) in
+            rows.chunks_exact_mut(padded).zip(x.chunks_exact(length)).zip(squares.iter_mut())
+        {
+            to.fill(L::Scalar::ZERO);
+            if unit {
+                let norm = square_of(x).sqrt_of();
+                let norm = if norm < UNIT_FLOOR { UNIT_FLOOR } else { norm };
+                *square = L::Scalar::from_f64(norm);
+                for (to, x) in to.iter_mut().zip(x) {
+                    *to = L::Scalar::from_f64(x.to_f64() / norm);
+                }
+            } else {
+                for (to, x) in to.iter_mut().zip(x) {
+                    *to = *x;
+                }
+                *square = usable_square::<L>(L::chunks(to).0);
+            }
+        }
+        let rows: &'a [L::Scalar] = rows;
+        for (panel, lines) in lines.chunks_exact_mut(padded * WIDTH).enumerate() {
+            pack_panel::<L>(
+                rows.get(panel * WIDTH * padded..).unwrap_or(&[]),
+                padded,
+                lines.as_chunks_mut().0,
+            );
+        }
+        Self { count, arrays: vector, rows: L::chunks(rows).0, lines, squares }
+    }
+
+    /// Vector `i`, filled up with zeros; nothing where there is none.
+    #[inline(always)]
+    pub fn row(&self, i: usize) -> &'a [L::Array] {
+        row(self.rows, i, self.arrays)
+    }
+
+    /// The lines of the panel that vector `i` is in, each from the number of that vector on; what is before it in the next
+    /// line is at the end.
+    #[inline(always)]
+    pub fn lines_from(&self, i: usize) -> &'a [[L::Scalar; WIDTH]] {
+        let lines = self.arrays * L::COUNT * WIDTH;
+        let first = i / WIDTH * lines + i % WIDTH;
+        self.lines.get(first..).and_then(|s| s.get(..lines)).unwrap_or(&[]).as_chunks().0
+    }
+}
+
+/// What unit vectors are divided by at least.
+pub const UNIT_FLOOR: f64 = 1e-12;
+
+/// The square root of one number.
+pub trait SqrtOf {
+    /// The square root, correctly rounded.
+    fn sqrt_of(self) -> Self;
+}
+impl<R: Real> SqrtOf for R {
+    #[inline(always)]
+    fn sqrt_of(self) -> Self {
+        at(R::Lanes::splat(self).sqrt().to_array().as_ref(), 0)
+    }
+}
+
+/// |x|² in double precision, number by number.
+#[inline(never)]
+pub fn square_of<R: Real>(x: &[R]) -> f64 {
+    x.iter().fold(0.0, |sum, x| sum + x.to_f64() * x.to_f64())
+}
+
+/// |x|² where products of x can be trusted, else NaN. 0 is exact for the zero vector alone.
+fn usable_square<L: Lanes>(x: &[L::Array]) -> L::Scalar {
+    let mut sum = F64x2::zero();
+    let mut zero = true;
+    for a in x {
+        let v = L::from_array(a);
+        zero &= v.eq(L::zero()).all();
+        sum = (v * v).add_to_f64(sum);
+    }
+    let sum = sum.sum();
+    let (least, most) = if L::COUNT == 4 { (1e-28, 1e36) } else { (1e-270, 1e300) };
+    if zero || (sum > least && sum < most) {
+        L::Scalar::from_f64(sum)
+    } else {
+        L::Scalar::NAN
+    }
+}
+
+/// A square of numbers, turned: the first [`Lanes::COUNT`] vectors are in use.
+#[inline(always)]
+pub fn transpose<L: Lanes>(v: [L; 4]) -> [L; 4] {
+    let [v0, v1, v2, v3] = v;
+    if L::COUNT == 4 {
+        let (a, b) = (v0.zip_low(v2), v0.zip_high(v2));
+        let (c, d) = (v1.zip_low(v3), v1.zip_high(v3));
+        [a.zip_low(c), a.zip_high(c), b.zip_low(d), b.zip_high(d)]
+    } else {
+        [v0.zip_low(v1), v0.zip_high(v1), v2, v3]
+    }
+}
+
+/// Packs the first eight rows of `x`; zeros where there are fewer. `lines` is as long as a vector, rounded up to whole arrays.
+#[inline(never)]
+pub fn pack_panel<L: Lanes>(x: &[L::Scalar], length: usize, lines: &mut [[L::Scalar; WIDTH]]) {
+    for group in 0..WIDTH / L::COUNT {
+        let row = |r: usize| L::chunks(row(x, group * L::COUNT + r, length));
+        let rows = [row(0), row(1), row(2 % L::COUNT), row(3 % L::COUNT)];
+        for (v, lines) in lines.chunks_exact_mut(L::COUNT).enumerate() {
+            let block = rows.map(|(whole, tail)| match whole.get(v) {
+                Some(a) => L::from_array(a),
+                None => load_tail(tail),
+            });
+            for (line, column) in lines.iter_mut().zip(transpose(block)) {
+                if let Some(to) = L::chunks_mut(line).0.get_mut(group) {
+                    column.store(to);
+                }
+            }
+        }
+    }
+}
+
+/// One copy of the code for tails: they are few, and it is not short.
+#[inline(never)]
+fn load_tail<L: Lanes>(tail: &[L::Scalar]) -> L {
+    L::load_partial(tail, L::Scalar::ZERO)
+}
+
+/// The products of [`Lanes::COUNT`] vectors, the first of the lines of `a`, with the eight of a panel.
+#[inline(never)]
+pub fn products<L: Lanes>(a: &[[L::Scalar; WIDTH]], b: &[[L::Scalar; WIDTH]], to: &mut Tile<L::Scalar>) {
+    let mut total = [L::zero(); 8];
+    for (a, b) in a.chunks(RUN).zip(b.chunks(RUN)) {
+        let mut sum = [L::zero(); 8];
+        // one line at a time: V8 puts all loads of a round first, and those of two would not fit its registers (measured)
+        for (a, b) in a.iter().zip(b) {
+            let (b, _) = L::chunks(b);
+            for (sum, a) in sum.chunks_exact_mut(WIDTH / L::COUNT).zip(a) {
+                let a = L::splat(*a);
+                for (sum, b) in sum.iter_mut().zip(b) {
+                    *sum = *sum + a * L::from_array(b);
+                }
+            }
+        }
+        for (total, sum) in total.iter_mut().zip(sum) {
+            *total = *total + sum;
+        }
+    }
+    for (line, total) in to.iter_mut().zip(total.chunks_exact(WIDTH / L::COUNT)) {
+        for (to, total) in L::chunks_mut(line).0.iter_mut().zip(total) {
+            total.store(to);
+        }
+    }
+}
+
+/// E of this file's head, for vectors of so many arrays: by how much of |a|² + |b|² a squared distance may be off. Twice
+/// as much as was derived, for what the comparison with a bound rounds.
+pub fn bound<L: Lanes>(arrays: usize) -> f64 {
+    let c = (RUN + arrays * L::COUNT / RUN + 2) as f64;
+    (c + 6.0) * L::Scalar::EPSILON.to_f64()
+}
+
+/// |a_i - b_j| for the vectors from i on of one set and the panel of b_j.
+#[inline(never)]
+pub fn distances<L: Lanes>(a: &Set<L>, i: usize, b: &Set<L>, j: usize, to: &mut Tile<L::Scalar>) {
+    products::<L>(a.lines_from(i), b.lines_from(j), to);
+    let j = j / WIDTH * WIDTH;
+    let (squares, _) = L::chunks(row(b.squares, j / WIDTH, WIDTH));
+    let (own, _) = L::chunks(row(a.squares, i / L::COUNT, L::COUNT));
+    let own = own.first().map_or(L::zero(), |a| L::from_array(a)).to_array();
+    let (quarter, unknown) = (L::of(0.25), L::splat(L::Scalar::NAN));
+    let mut all = unknown.ne(unknown);
+    for (line, own) in to.iter_mut().zip(own.as_ref()) {
+        let own = L::splat(*own);
+        for (x, other) in L::chunks_mut(line).0.iter_mut().zip(squares) {
+            let n = own + L::from_array(other);
+            let product = L::from_array(x);
+            let d = n - (product + product);
+            let trusted = (n * quarter).le(d);
+            all = all & trusted;
+            L::select(trusted, d.sqrt(), unknown).store(x);
+        }
+    }
+    if !all.all() {
+        // only as many as there are
+        for (r, line) in to.iter_mut().enumerate().take(L::COUNT.min(a.count.saturating_sub(i))) {
+            for (c, x) in line.iter_mut().enumerate().take(b.count.saturating_sub(j)) {
+                if x.is_nan() {
+                    *x = distance::<L>(a.row(i + r), b.row(j + c));
+                }
+            }
+        }
+    }
+}
+
+/// |a - b| by differences. Where squares would overflow or vanish they are taken in double precision.
+#[inline(never)]
+pub fn distance<L: Lanes>(a: &[L::Array], b: &[L::Array]) -> L::Scalar {
+    let mut sum = [L::zero(); 4];
+    let (a_fours, a_rest) = a.as_chunks::<4>();
+    let (b_fours, b_rest) = b.as_chunks::<4>();
+    for (a, b) in a_fours.iter().zip(b_fours) {
+        for ((sum, a), b) in sum.iter_mut().zip(a).zip(b) {
+            let d = L::from_array(a) - L::from_array(b);
+            *sum = *sum + d * d;
+        }
+    }
+    for ((sum, a), b) in sum.iter_mut().zip(a_rest).zip(b_rest) {
+        let d = L::from_array(a) - L::from_array(b);
+        *sum = *sum + d * d;
+    }
+    let [s0, s1, s2, s3] = sum;
+    let square = ((s0 + s1) + (s2 + s3)).sum();
+    let (least, most) = if L::COUNT == 4 { (1e-28, 1e36) } else { (1e-270, 1e300) };
+    if L::Scalar::from_f64(least) < square && square < L::Scalar::from_f64(most) {
+        return square.sqrt_of();
+    }
+    let mut sum = 0.0;
+    for (a, b) in a.iter().zip(b) {
+        for (a, b) in a.as_ref().iter().zip(b.as_ref()) {
+            let d = a.to_f64() - b.to_f64();
+            sum += d * d;
+        }
+    }
+    L::Scalar::from_f64(sum.sqrt_of())
+}
+
+/// The squared distances of two vectors, the first of the lines of `a`, and the eight of a panel, number by number as a reference
+/// would have it.
+#[inline(never)]
+pub fn differences(a: &[[f64; WIDTH]], b: &[[f64; WIDTH]], to: &mut [[f64; WIDTH]]) {
+    let mut sum = [F64x2::zero(); 8];
+    for (a, b) in a.iter().zip(b) {
+        for (sum, a) in sum.chunks_exact_mut(4).zip(a) {
+            let a = F64x2::splat(*a);
+            for (sum, b) in sum.iter_mut().zip(F64x2::chunks(b).0) {
+                let d = a - F64x2::from_array(b);
+                *sum = *sum + d * d;
+            }
+        }
+    }
+    for (line, sum) in to.iter_mut().zip(sum.chunks_exact(4)) {
+        for (to, sum) in F64x2::chunks_mut(line).0.iter_mut().zip(sum) {
+            sum.store(to);
+        }
+    }
+}
+
+/// to += w (own - x).
+#[inline(never)]
+pub fn pull(to: &mut [[f64; 2]], own: &[[f64; 2]], x: &[[f64; 2]], w: f64) {
+    let w = F64x2::splat(w);
+    for ((to, own), x) in to.iter_mut().zip(own).zip(x) {
+        (F64x2::from_array(to) + (F64x2::from_array(own) - F64x2::from_array(x)) * w).store(to);
+    }
+}
+
+/// to += w0 x0 + w1 x1 + w2 x2 + w3 x3, in this order.
+#[inline(never)]
+pub fn add_four(to: &mut [[f64; 2]], x: [&[[f64; 2]]; 4], w: [f64; 4]) {
+    let [x0, x1, x2, x3] = x;
+    let [w0, w1, w2, w3] = w.map(F64x2::splat);
+    for ((to, (x0, x1)), (x2, x3)) in to.iter_mut().zip(x0.iter().zip(x1)).zip(x2.iter().zip(x3)) {
+        let sum = F64x2::from_array(to) + w0 * F64x2::from_array(x0) + w1 * F64x2::from_array(x1);
+        (sum + w2 * F64x2::from_array(x2) + w3 * F64x2::from_array(x3)).store(to);
+    }
+}
+
+/// Writes rows of whole arrays, times a factor, to rows of `length` numbers.
+#[inline(never)]
+pub fn unpad(from: &[[f64; 2]], length: usize, factor: f64, to: &mut [f64]) {
+    for (to, from) in to.chunks_exact_mut(length.max(1)).zip(from.chunks_exact(length.div_ceil(2).max(1))) {
+        for (to, from) in to.iter_mut().zip(from.as_flattened()) {
+            *to = from * factor;
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Rowwise losses: one door for all of them, `op` says which.
+use kernels::rowwise::{run, Op, Rows};
+use lanes::memory::Memory;
+use lanes::Real;
+use wasm_bindgen::prelude::*;
+
+macro_rules! door {
+    ($real:ident, $rowwise:ident) => {
+        /// A loss per row; `op`, `p0` and `p1` as [`Op`] has them. Gives back the sum of the losses.
+        #[wasm_bindgen]
+        #[allow(clippy::too_many_arguments)]
+        pub fn $rowwise(
+            op: u32,
+            rows: usize,
+            columns: usize,
+            input: usize,
+            labels: usize,
+            target: usize,
+            weight: usize,
+            values: usize,
+            grad_input: usize,
+            grad_target: usize,
+            upstream: usize,
+            scale: f64,
+            p0: f64,
+            p1: f64,
+        ) -> f64 {
+            Memory::with(f64::NAN, |m| {
+                let Some(op) = Op::from_door(op) else { return f64::NAN };
+                let size = rows.saturating_mul(columns);
+                let per_value = if op.is_mapping() { size } else { rows };
+                let targets = rows.saturating_mul(op.targets(columns));
+                run::<<$real as Real>::Lanes>(
+                    op,
+                    &mut Rows {
+                        rows,
+                        columns,
+                        input: m.view(input, size),
+                        labels: m.view(labels, rows.saturating_mul(op.labels(columns))),
+                        target: m.view(target, targets),
+                        weight: m.view(weight, columns),
+                        values: m.view_mut(values, per_value),
+                        grad_input: m.view_mut(grad_input, size),
+                        grad_target: m.view_mut(grad_target, targets),
+                        upstream: m.view(upstream, per_value),
+                        scale,
+                        p: [p0, p1],
+                    },
+                )
+            })
+        }
+    };
+}
+door!(f32, rowwise_f32);
+door!(f64, rowwise_f64);
