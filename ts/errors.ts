@@ -1,0 +1,79 @@
+/** What every error of this library carries beside its message. */
+export interface Details {
+  /** Stable, for programs: see the README's list. */
+  readonly code: Code;
+  /** The argument or option that is wrong, e.g. `"targets"`. */
+  readonly argument: string;
+  /** What would have been right. */
+  readonly expected: string;
+  /** What came in, in words. */
+  readonly received: string;
+}
+
+/** The codes of {@link Details}. */
+export type Code =
+  | "ARGUMENT_COUNT"
+  | "BUFFER"
+  | "DISPOSED"
+  | "ENGINE"
+  | "LABEL"
+  | "LENGTH"
+  | "NUMBER"
+  | "OPTION"
+  | "OUT_OF_MEMORY"
+  | "RANGE"
+  | "RANK"
+  | "SHAPE"
+  | "TYPE"
+  | "UNKNOWN_OPTION";
+
+/** Codes that say that a thing is of the wrong kind; the others say that its value is out of range. */
+const KINDS: ReadonlySet<Code> = new Set([
+  "ARGUMENT_COUNT",
+  "BUFFER",
+  "DISPOSED",
+  "TYPE",
+  "OPTION",
+  "UNKNOWN_OPTION",
+]);
+
+/**
+ * Throws the one form of error there is: `<where>: <argument><place> is <received>, expected <expected>`.
+ * A TypeError where something is of the wrong kind, a RangeError where its value is.
+ */
+export function fail(
+  code: Code,
+  where: string,
+  argument: string,
+  received: string,
+  expected: string,
+  place = "",
+): never {
+  const message = `${where}: ${argument}${place} is ${received}, expected ${expected}`;
+  const error = KINDS.has(code) ? new TypeError(message) : new RangeError(message);
+  throw Object.assign(error, { code, argument, expected, received } satisfies Details);
+}
+
+/** A value in a few words for a message. */
+export function describe(value: unknown): string {
+  if (typeof value === "string")
+    return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}...` : value);
+  if (typeof value === "function") return "a function";
+  if (typeof value === "symbol") return "a symbol";
+  if (typeof value === "bigint") return `${value}n`;
+  if (Array.isArray(value)) return `an array of ${value.length}`;
+  if (ArrayBuffer.isView(value))
+    return `a ${tag(value)} of ${"length" in value ? value.length : value.byteLength}`;
+  if (typeof value === "object" && value !== null) return "an object";
+  return String(value);
+}
+
+/** `[2, 3]` for a message. */
+export function shapeText(shape: readonly number[]): string {
+  return `[${shape.join(", ")}]`;
+}
+
+/** The class of a typed array, in whichever realm it was made. */
+export function tag(view: ArrayBufferView): string {
+  return (view as unknown as { [Symbol.toStringTag]?: string })[Symbol.toStringTag] ?? "DataView";
+}

@@ -1,0 +1,301 @@
+/** Reading what a user gave: arrays of every allowed form become {@link Operand}s, or a clear error. */
+import { describe, fail, shapeText, tag } from "./errors.js";
+import type { FloatArray, Tensor, TypedArray } from "./types.js";
+
+/** An input that was looked at: its numbers, its shape, and the precision it asks for (integers ask for none). */
+export interface Operand {
+  readonly name: string;
+  readonly data: TypedArray;
+  readonly shape: readonly number[];
+  readonly precision: "float32" | "float64" | "integer";
+  /** Where the numbers are in the core's memory, if it is known without asking the array: its `buffer` is slow to come by. */
+  readonly address?: number;
+}
+
+/** What a tensor in the core's memory tells about itself ({@link Operand.address}). */
+export const ADDRESS: unique symbol = /* @__PURE__ */ Symbol("address");
+
+/** The address of a tensor in the core's memory; 0 of anything else. */
+export function addressOf(value: unknown): number {
+  return typeof value === "object" && value !== null ? ((value as { [ADDRESS]?: number })[ADDRESS] ?? 0) : 0;
+}
+
+/** How many numbers a shape holds. */
+export function sizeOf(shape: readonly number[]): number {
+  let n = 1;
+  for (let i = 0; i < shape.length; i++) n *= shape[i] as number;
+  return n;
+}
+
+/** Whether two shapes are the same. */
+export function sameShape(a: readonly number[], b: readonly number[]): boolean {
+  if (a === b) return true;
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}
+
+/** `[2][3]`: where the i-th number of a shape stands, for a message. */
+export function placeOf(index: number, shape: readonly number[]): string {
+  let place = "";
+  let rest = index;
+  for (let axis = shape.length - 1; axis >= 0; axis--) {
+    const n = shape[axis] as number;
+    place = `[${rest % n}]${place}`;
+    rest = Math.floor(rest / n);
+  }
+  return place;
+}
+
+/** Whether a value is a typed array of numbers, in whichever realm it was made. */
+export function isTyped(value: unknown): value is TypedArray {
+  // the common ones first: asking for the tag takes several times as long
+  if (value instanceof Float32Array || value instanceof Float64Array) return true;
+  return ArrayBuffer.isView(value) && tag(value) !== "DataView" && tag(value) !== "Float16Array";
+}
+
+function precisionOf(data: TypedArray): Operand["precision"] {
+  if (data instanceof Float32Array) return "float32";
+  if (data instanceof Float64Array) return "float64";
+  switch (tag(data)) {
+    case "Float32Array":
+      return "float32";
+    case "Float64Array":
+      return "float64";
+    default:
+      return "integer";
+  }
+}
+
+/** Refuses arrays whose numbers can vanish or change while they are read. */
+export function checkBuffer(where: string, name: string, data: TypedArray): void {
+  const buffer = data.buffer as ArrayBuffer & { resizable?: boolean; growable?: boolean };
+  const expected = "an array on a fixed, attached ArrayBuffer";
+  if (data.length === 0 && isDetached(buffer))
+    fail("BUFFER", where, name, "an array whose buffer is detached", expected);
+  if (buffer.resizable === true || buffer.growable === true) {
+    fail("BUFFER", where, name, "an array on a resizable buffer", expected);
+  }
+  if (
+    !(buffer instanceof ArrayBuffer) &&
+    Object.prototype.toString.call(buffer) === "[object SharedArrayBuffer]"
+  ) {
+    fail("BUFFER", where, name, "an array on a SharedArrayBuffer", expected);
+  }
+}
+
+function isDetached(buffer: ArrayBufferLike): boolean {
+  try {
+    new Uint8Array(buffer);
+    return false;
+  } catch {
+    return true;
+  }
+}
+
+/**
+ * A tensor in the core's memory. Its numbers are asked for where they are used: code of the caller's that runs in between may
+ * dispose of it, or make the memory grow.
+ */
+class LodgedOperand implements Operand {
+  readonly shape: readonly number[];
+  readonly precision: Operand["precision"];
+  constructor(
+    readonly name: string,
+    private readonly tensor: Tensor,
+    readonly address: number,
+  ) {
+    this.shape = tensor.shape;
+    this.precision = tensor.data instanceof Float32Array ? "float32" : "float64";
+  }
+  get data(): TypedArray {
+    return this.tensor.data;
+  }
+}
+
+/** Reads one input of any of the allowed forms. */
+export function readOperand(where: string, name: string, value: unknown): Operand {
+  if (typeof value === "number")
+    return { name, data: Float64Array.of(value), shape: [], precision: "float64" };
+  if (isTyped(value)) {
+    checkBuffer(where, name, value);
+    return { name, data: value, shape: [value.length], precision: precisionOf(value) };
+  }
+  if (Array.isArray(value)) return flatten(where, name, value);
+  if (typeof value === "object" && value !== null) {
+    const address = addressOf(value);
+    if (address !== 0) {
+      return new LodgedOperand(name, value as Tensor, address);
+    }
+    const { data, shape, dims } = value as { data?: unknown; shape?: unknown; dims?: unknown };
+    const axes = shape ?? dims;
+    if (isTyped(data) && Array.isArray(axes)) {
+      checkBuffer(where, name, data);
+      checkShape(where, name, axes);
+      if (sizeOf(axes) !== data.length) {
+        fail(
+          "SHAPE",
+          where,
+          name,
+          `${data.length} numbers with shape ${shapeText(axes)}`,
+          `${sizeOf(axes)} numbers`,
+        );
+      }
+      return { name, data, shape: axes, precision: precisionOf(data) };
+    }
+    if (typeof data === "function" && "dataSync" in value) {
+      fail(
+        "TYPE",
+        where,
+        name,
+        "a tf.Tensor",
+        "its numbers (await tensor.data()), or the loss from perdida/tfjs",
+      );
+    }
+  }
+  return fail(
+    "TYPE",
+    where,
+    name,
+    describe(value),
+    "a number, a typed array, nested arrays of numbers, { data, shape } or { data, dims }",
+  );
+}
+
+/** Checks that a shape is one. */
+export function checkShape(
+  where: string,
+  name: string,
+  shape: readonly unknown[],
+): asserts shape is readonly number[] {
+  for (let i = 0; i < shape.length; i++) {
+    const n = shape[i];
+    if (typeof n !== "number" || !Number.isInteger(n) || n < 0) {
+      fail(
+        "SHAPE",
+        where,
+        name,
+        `a shape with ${describe(n)} at ${i}`,
+        "lengths of axes: whole numbers from 0 on",
+      );
+    }
+  }
+}
+
+/** How deep arrays may be nested. */
+const MOST_AXES = 32;
+
+/** Nested arrays, row by row. The lengths along an axis must agree; the innermost may be typed. */
+function flatten(where: string, name: string, nested: readonly unknown[]): Operand {
+  const shape: number[] = [];
+  let typed = false;
+  let single = true;
+  for (let level: unknown = nested; Array.isArray(level) || isTyped(level); level = level[0]) {
+    // arrays that contain themselves have no end
+    if (shape.length === MOST_AXES)
+      fail("RANK", where, name, `nested more than ${MOST_AXES} deep`, `at most ${MOST_AXES} axes`);
+    shape.push(level.length);
+    if (isTyped(level)) {
+      typed = true;
+      break;
+    }
+    if (level.length === 0) break;
+  }
+  const size = sizeOf(shape);
+  const data = new Float64Array(size);
+  let at = 0;
+  const copy = (level: unknown, depth: number, place: string): void => {
+    const length = shape[depth] as number;
+    const innermost = depth === shape.length - 1;
+    if (isTyped(level) ? !innermost : !Array.isArray(level)) {
+      fail("SHAPE", where, name, describe(level), `an array of ${length}`, place);
+    }
+    const items = level as readonly unknown[];
+    if (items.length !== length)
+      fail("SHAPE", where, name, `an array of ${items.length}`, `an array of ${length}`, place);
+    if (isTyped(level)) {
+      checkBuffer(where, name, level);
+      single &&= precisionOf(level) === "float32";
+    } else single &&= !innermost || length === 0;
+    for (let i = 0; i < length; i++) {
+      const item = items[i];
+      if (!innermost) copy(item, depth + 1, `${place}[${i}]`);
+      else if (typeof item === "number") data[at++] = item;
+      else if (typeof item === "bigint") data[at++] = Number(item);
+      else fail("TYPE", where, name, describe(item), "a number", `${place}[${i}]`);
+    }
+  };
+  copy(nested, 0, "");
+  if (typed && single) return { name, data: Float32Array.from(data), shape, precision: "float32" };
+  return { name, data, shape, precision: "float64" };
+}
+
+/** Reads an array to write to. */
+export function readOutput(where: string, name: string, value: unknown, length: number): FloatArray {
+  if (addressOf(value) !== 0) {
+    const { data } = value as Tensor;
+    if (data.length === length) return data;
+  }
+  const data = isTyped(value)
+    ? value
+    : typeof value === "object" && value !== null
+      ? (value as { data?: unknown }).data
+      : undefined;
+  if (!isTyped(data) || precisionOf(data) === "integer") {
+    fail("TYPE", where, name, describe(value), "a Float32Array, a Float64Array or a tensor of one");
+  }
+  checkBuffer(where, name, data);
+  if (data.length !== length)
+    fail("LENGTH", where, name, `an array of ${data.length}`, `an array of ${length}`);
+  return data as FloatArray;
+}
+
+/** The strides with which an operand of `from` is walked for each element of `to`, or undefined where it cannot be broadcast. */
+export function broadcastStrides(from: readonly number[], to: readonly number[]): number[] | undefined {
+  const strides = new Array<number>(to.length).fill(0);
+  const lead = to.length - from.length;
+  if (lead < 0) return undefined;
+  let stride = 1;
+  for (let axis = from.length - 1; axis >= 0; axis--) {
+    const n = from[axis] as number;
+    if (n === to[lead + axis]) strides[lead + axis] = n === 1 ? 0 : stride;
+    else if (n !== 1) return undefined;
+    stride *= n;
+  }
+  return strides;
+}
+
+/** The shape that two shapes broadcast to, or undefined. */
+export function broadcastShape(a: readonly number[], b: readonly number[]): readonly number[] | undefined {
+  if (sameShape(a, b)) return a;
+  const rank = Math.max(a.length, b.length);
+  const shape: number[] = [];
+  for (let axis = 0; axis < rank; axis++) {
+    const m = a[axis - rank + a.length] ?? 1;
+    const n = b[axis - rank + b.length] ?? 1;
+    if (m !== n && m !== 1 && n !== 1) return undefined;
+    shape.push(m === 1 ? n : m);
+  }
+  return shape;
+}
+
+/** Calls `visit(i, j)` for each element i of a shape, with j the element of the broadcast operand that stands there. */
+export function walk(
+  shape: readonly number[],
+  strides: readonly number[],
+  visit: (i: number, j: number) => void,
+): void {
+  const size = sizeOf(shape);
+  const index = new Array<number>(shape.length).fill(0);
+  let j = 0;
+  for (let i = 0; i < size; i++) {
+    visit(i, j);
+    for (let axis = shape.length - 1; axis >= 0; axis--) {
+      index[axis] = (index[axis] as number) + 1;
+      j += strides[axis] as number;
+      if ((index[axis] as number) < (shape[axis] as number)) break;
+      j -= (strides[axis] as number) * (shape[axis] as number);
+      index[axis] = 0;
+    }
+  }
+}

@@ -1,0 +1,192 @@
+/** Decoding: labellings out of logits, without a target. */
+import { describe, fail } from "../../errors.js";
+import { readOperand } from "../../input.js";
+import {
+  anything,
+  callback,
+  choice,
+  number,
+  type OptionTable,
+  type OptionValues,
+  readOptions,
+} from "../../options.js";
+import { beamDecode, greedyDecode, type Labelling, type Scored } from "../../reference/ctc/decode.js";
+import type { Sample } from "../../reference/ctc.js";
+import type { FloatArray, Input } from "../../types.js";
+import {
+  type CtcBatch,
+  type CtcLayout,
+  type CtcSample,
+  checkBlank,
+  LAYOUTS,
+  readLengths,
+  readShape,
+} from "./sequences.js";
+
+/** A labelling: class indices without blanks, and the logarithm of its probability. */
+export interface CtcLabelling {
+  labels: number[];
+  logProb: number;
+  /** What labellings are ranked by where a hook has a say: `logProb` and what the hooks added. */
+  score?: number;
+}
+
+/** Options of {@link ctcGreedyDecode}. */
+export interface CtcDecodeOptions {
+  /** The class that stands for "no label here". Default 0. */
+  blank?: number | undefined;
+  /** How many steps of each sample count, [N]. Default: all T. */
+  inputLengths?: Input | undefined;
+  /** Logits are [N, T, C] (`"NTC"`, default) or [T, N, C] (`"TNC"`). */
+  layout?: CtcLayout | undefined;
+}
+
+/** Options of {@link ctcBeamDecode}. */
+export interface CtcBeamOptions extends CtcDecodeOptions {
+  /** How many prefixes go on after each step. Default 16. */
+  beamWidth?: number | undefined;
+  /** How many labellings come back, at most `beamWidth`. Default 1. */
+  topK?: number | undefined;
+  /**
+   * Scores an extension: it is given a prefix and the label that is put behind it, and what it gives back is added to the score: a
+   * language model's log-probability times a weight, a bonus per label. -Infinity forbids the extension.
+   */
+  extend?: ((prefix: readonly number[], label: number) => number) | undefined;
+  /** Scores the end: what it gives back for a whole labelling is added to its score. */
+  finish?: ((labels: readonly number[]) => number) | undefined;
+  /** A class whose log-probability at a step is below this is put behind no prefix there. Default -Infinity. */
+  labelThreshold?: number | undefined;
+  /** Prefixes that score so much less than the best one are dropped. Default Infinity. */
+  beamThreshold?: number | undefined;
+}
+
+const common = {
+  blank: /* @__PURE__ */ number(0, { least: 0, integer: true }),
+  inputLengths: /* @__PURE__ */ anything(),
+  layout: /* @__PURE__ */ choice<CtcLayout>("NTC", LAYOUTS),
+};
+
+/** Reads logits and options, and decodes each sample. */
+function decode<T extends OptionTable & typeof common, R>(
+  where: string,
+  table: T,
+  logits: unknown,
+  given: unknown,
+  run: (sample: Sample, options: OptionValues<T>) => R,
+): R | R[] {
+  const operand = readOperand(where, "logits", logits);
+  const options = readOptions(where, table, given);
+  const { blank, inputLengths, layout } = options as OptionValues<typeof common>;
+  const shape = readShape(where, operand, layout);
+  const { samples, steps, classes, timeMajor, single } = shape;
+  checkBlank(where, blank, classes);
+  const lengths = new Int32Array(samples);
+  readLengths(where, "inputLengths", inputLengths, single, () => steps, lengths);
+  const { data } = operand;
+  const numbers =
+    typeof data[0] === "bigint" ? Float64Array.from(data as BigInt64Array, Number) : (data as FloatArray);
+  const decoded = Array.from(lengths, (length, n) =>
+    run(
+      {
+        steps: length,
+        classes,
+        blank,
+        logits: numbers,
+        first: n * (timeMajor ? classes : steps * classes),
+        stride: timeMajor ? samples * classes : classes,
+        target: new Int32Array(0),
+      },
+      options,
+    ),
+  );
+  return single ? (decoded[0] as R) : decoded;
+}
+
+/**
+ * The labelling of the most probable path: the class of the largest logit at each step (the first of those that are alike), repeats
+ * merged, blanks taken out. `logProb` is the path's. One sample gives one labelling, a batch an array of them; a sample with
+ * a step that has NaN, +Infinity or nothing but -Infinity gives no labels and `logProb` NaN.
+ *
+ * - `logits`: [N, T, C] (or as `layout` says), or [T, C] for one sample; log-probabilities are logits as well. onnxruntime's tensors go
+ *   in as they are.
+ *
+ * @throws RangeError `RANK`, `SHAPE`, `LENGTH`, `NUMBER` and TypeErrors, as {@link ctcLoss}.
+ * @see Graves et al., Connectionist Temporal Classification, 2006, section 3.2 (best path decoding).
+ * @example
+ * ```ts
+ * import { ctcGreedyDecode } from "perdida";
+ * const logits = [[0, 3, 0], [0, 3, 0], [3, 0, 0], [0, 3, 0], [0, 0, 3]];
+ * console.log(ctcGreedyDecode(logits).labels.join()); // "1,1,2"
+ * ```
+ */
+export function ctcGreedyDecode(logits: CtcSample, options?: CtcDecodeOptions): CtcLabelling;
+export function ctcGreedyDecode(logits: CtcBatch, options?: CtcDecodeOptions): CtcLabelling[];
+export function ctcGreedyDecode(logits: Input, options?: CtcDecodeOptions): CtcLabelling | CtcLabelling[];
+export function ctcGreedyDecode(logits: Input, options?: CtcDecodeOptions): CtcLabelling | CtcLabelling[] {
+  return decode("ctcGreedyDecode", common, logits, options, (sample): Labelling => greedyDecode(sample));
+}
+
+const beam = {
+  ...common,
+  beamWidth: /* @__PURE__ */ number(16, { least: 1, integer: true }),
+  topK: /* @__PURE__ */ number(1, { least: 1, integer: true }),
+  extend: /* @__PURE__ */ callback<NonNullable<CtcBeamOptions["extend"]>>(),
+  finish: /* @__PURE__ */ callback<NonNullable<CtcBeamOptions["finish"]>>(),
+  labelThreshold: /* @__PURE__ */ number(-Infinity),
+  beamThreshold: /* @__PURE__ */ number(Infinity, { least: 0 }),
+};
+
+/** What a hook gave back, if that is a score. */
+function scoreOf(name: string, score: unknown): number {
+  if (typeof score !== "number" || !(score < Infinity)) {
+    fail(
+      typeof score === "number" ? "NUMBER" : "TYPE",
+      "ctcBeamDecode",
+      `what ${name} gives`,
+      describe(score),
+      "a number below Infinity",
+    );
+  }
+  return score;
+}
+
+/**
+ * The most probable labellings by prefix beam search: probabilities of paths that collapse to the same labels are added
+ * up on the way. Gives the `topK` best that it found, best first; for a batch one such array per sample. Where the beam is wide enough for
+ * all prefixes that there are, `logProb` is exact: minus {@link ctcLoss} of the same labels.
+ *
+ * - `logits`: as {@link ctcGreedyDecode} has them.
+ *
+ * `extend(prefix, label)` and `finish(labels)` add to a labelling's score, which then ranks them and comes back as `score`; `logProb` stays
+ * what the logits say. Scores that are alike keep the order in which their prefixes were found. `labelThreshold` and
+ * `beamThreshold` leave out what is improbable, to be faster.
+ *
+ * @throws RangeError `RANK`, `SHAPE`, `LENGTH`, `NUMBER` and TypeErrors, as {@link ctcLoss}.
+ * @see Graves and Jaitly, Towards End-to-End Speech Recognition with Recurrent Neural Networks, 2014, section 4; Hannun et al.,
+ * First-Pass Large Vocabulary Continuous Speech Recognition using Bi-Directional Recurrent DNNs, 2014 (with a language model).
+ * @example
+ * ```ts
+ * import { ctcBeamDecode } from "perdida";
+ * // the best path has no label, but two paths of "1" are more probable together
+ * const logits = [[0.6, 0.4], [0.6, 0.4]].map((row) => row.map(Math.log));
+ * const [best] = ctcBeamDecode(logits, { beamWidth: 4 });
+ * console.log(best.labels.join(), Math.exp(best.logProb).toFixed(2)); // "1" "0.64"
+ * ```
+ */
+export function ctcBeamDecode(logits: CtcSample, options?: CtcBeamOptions): CtcLabelling[];
+export function ctcBeamDecode(logits: CtcBatch, options?: CtcBeamOptions): CtcLabelling[][];
+export function ctcBeamDecode(logits: Input, options?: CtcBeamOptions): CtcLabelling[] | CtcLabelling[][];
+export function ctcBeamDecode(logits: Input, options?: CtcBeamOptions): CtcLabelling[] | CtcLabelling[][] {
+  return decode("ctcBeamDecode", beam, logits, options, (sample, o): CtcLabelling[] => {
+    const { extend, finish } = o;
+    const found = beamDecode(sample, {
+      ...o,
+      extend: extend && ((prefix, label) => scoreOf("extend", extend(prefix, label))),
+      finish: finish && ((labels) => scoreOf("finish", finish(labels))),
+    });
+    const hooked = extend !== undefined || finish !== undefined;
+    return found.map(({ labels, logProb, score }: Scored) =>
+      hooked ? { labels, logProb, score } : { labels, logProb },
+    );
+  });
+}

@@ -1,0 +1,498 @@
+/** The rowwise losses: one loss per row of an input [N, C], and the functions over the last axis that they rest on. */
+import { source } from "#part/rowwise";
+import {
+  type Arrays,
+  type Call,
+  define,
+  type Family,
+  type InputRow,
+  type Options,
+  readLabels,
+} from "../define.js";
+import { describe, fail, shapeText } from "../errors.js";
+import { isTyped, type Operand, readOperand, sameShape, sizeOf } from "../input.js";
+import { array, number } from "../options.js";
+import type { RowwiseReference } from "../reference/rowwise.js";
+import * as reference from "../reference/rowwise.js";
+import { part } from "../runtime/engine.js";
+import type { FloatArray, Input, Loss, Mapping } from "../types.js";
+
+/** The kernels' numbers: the table in crates/kernels/src/rowwise. */
+const OP = {
+  crossEntropyLoss: 0,
+  crossEntropyLossProbabilities: 1,
+  nllLoss: 2,
+  multiMarginLoss: 3,
+  multiLabelMarginLoss: 4,
+  multiLabelSoftMarginLoss: 5,
+  logSumExp: 6,
+  logSoftmax: 7,
+  softmax: 8,
+} as const;
+
+/** What the targets of a rowwise loss are. */
+type Targets = "classes" | "classes or probabilities" | "sets" | "scores" | "none";
+
+interface Plan {
+  readonly op: number;
+  readonly rows: number;
+  readonly columns: number;
+}
+
+/** Whole numbers that a label option may be: what an Int32Array holds. */
+const INT32 = 2 ** 31;
+
+const kernels = /* @__PURE__ */ part(source);
+
+/** The family: the input's last axis is a row; `perElement` says that there is a value per number, not per row. */
+const rowwise = (targets: Targets, perElement = false): Family<Plan, RowwiseReference> => ({
+  part: kernels,
+  plan(call) {
+    const input = call.input(0);
+    const { shape } = input;
+    const loss = targets !== "none";
+    if (shape.length === 0 || (loss && shape.length > 2)) {
+      const expected = loss ? "[N, C], or [C] for one row" : "at least one axis";
+      fail("RANK", call.where, input.name, `of shape ${shapeText(shape)}`, expected);
+    }
+    const columns = shape[shape.length - 1] as number;
+    const leading = shape.slice(0, -1);
+    const rows = sizeOf(leading);
+    if (columns === 0 && rows > 0)
+      fail("SHAPE", call.where, input.name, `of shape ${shapeText(shape)}`, "at least one class");
+    call.lossShape = perElement ? shape : leading;
+    const weight = readWeight(call, columns);
+    const labels = readTargets(call, targets, input, leading, columns);
+    if (call.reduction === "mean") call.divisor = divisor(call, labels, weight, rows);
+    call.real(input);
+    call.ints(labels);
+    const scores = targets !== "none" && labels === undefined ? call.input(1) : undefined;
+    call.real(scores);
+    call.real(weight);
+    call.valueSlot();
+    call.gradientSlot(0);
+    if (scores !== undefined) call.gradientSlot(1);
+    else call.absent();
+    call.upstreamSlot();
+    const { op } = call.definition;
+    return {
+      op: op === OP.crossEntropyLoss && labels === undefined ? OP.crossEntropyLossProbabilities : op,
+      rows,
+      columns,
+    };
+  },
+  wasm(exports, call, { op, rows, columns }, at) {
+    const [p0 = 0, p1 = 0] = call.parameters;
+    const kernel = call.dtype === "float32" ? exports.rowwise_f32 : exports.rowwise_f64;
+    const [input, labels, target, weight, values, gradInput, gradTarget, upstream] = at as Eight;
+    return kernel(
+      op,
+      rows,
+      columns,
+      input,
+      labels,
+      target,
+      weight,
+      values,
+      gradInput,
+      gradTarget,
+      upstream,
+      call.scale,
+      p0,
+      p1,
+    );
+  },
+  js(reference, call, { rows, columns }, at: Arrays) {
+    return reference({
+      rows,
+      columns,
+      input: at[0] as FloatArray,
+      labels: at[1] as Int32Array | undefined,
+      target: at[2] as FloatArray | undefined,
+      weight: at[3] as FloatArray | undefined,
+      values: at[4] as FloatArray | undefined,
+      gradInput: at[5] as FloatArray | undefined,
+      gradTarget: at[6] as FloatArray | undefined,
+      upstream: at[7] as FloatArray | undefined,
+      scale: call.scale,
+      parameters: call.parameters,
+    });
+  },
+});
+type Eight = [number, number, number, number, number, number, number, number];
+
+function readWeight(call: Call, columns: number): Operand | undefined {
+  const weight = call.options.weight as Operand | undefined;
+  if (weight !== undefined && !(weight.shape.length === 1 && weight.data.length === columns)) {
+    fail(
+      "SHAPE",
+      call.where,
+      "weight",
+      `of shape ${shapeText(weight.shape)}`,
+      `one factor per class: [${columns}]`,
+    );
+  }
+  return weight;
+}
+
+/** Class indices or sets of them as an Int32Array; undefined where the targets are numbers, or there are none. */
+function readTargets(
+  call: Call,
+  targets: Targets,
+  input: Operand,
+  leading: readonly number[],
+  columns: number,
+): Int32Array | undefined {
+  if (targets === "none") return undefined;
+  if (targets === "sets") return readSets(call, input.shape, columns);
+  const target = call.input(1);
+  const classes = targets !== "scores" && sameShape(target.shape, leading);
+  if (!classes && (targets === "classes" || !sameShape(target.shape, input.shape))) {
+    const wanted = {
+      classes: [leading],
+      scores: [input.shape],
+      "classes or probabilities": [leading, input.shape],
+    }[targets];
+    fail(
+      "SHAPE",
+      call.where,
+      target.name,
+      `of shape ${shapeText(target.shape)}`,
+      wanted.map(shapeText).join(" or "),
+    );
+  }
+  if (!classes) return undefined;
+  const ignore = call.options.ignoreIndex as number | undefined;
+  const expected = `a class index in [0, ${columns})${ignore === undefined ? "" : ` or ignoreIndex (${ignore})`}`;
+  return readLabels(call.where, target, 0, columns, expected, ignore);
+}
+
+/** Sets of labels: [N, C] ended by -1, or ragged arrays. */
+function readSets(call: Call, shape: readonly number[], columns: number): Int32Array {
+  const given = call.raw[1];
+  const rows = shape.length === 2 ? (shape[0] as number) : 1;
+  const expected = `a class index in [0, ${columns}), or -1 at the end`;
+  if (Array.isArray(given)) {
+    const sets = (shape.length === 2 ? given : [given]) as unknown[];
+    if (sets.length !== rows)
+      fail("SHAPE", call.where, "target", `an array of ${sets.length}`, `one set of labels per row: ${rows}`);
+    const labels = new Int32Array(rows * columns).fill(-1);
+    sets.forEach((set, row) => {
+      const place = shape.length === 2 ? `[${row}]` : "";
+      if (!Array.isArray(set) && !isTyped(set))
+        fail("TYPE", call.where, "target", describe(set), "an array of labels", place);
+      if (set.length > columns)
+        fail("LENGTH", call.where, "target", `an array of ${set.length}`, `at most ${columns} labels`, place);
+      for (let i = 0; i < set.length; i++) {
+        const label: unknown = set[i];
+        if (typeof label !== "number" || !Number.isInteger(label) || label < -1 || label >= columns) {
+          fail("LABEL", call.where, "target", describe(label), expected, `${place}[${i}]`);
+        }
+        labels[row * columns + i] = label;
+      }
+    });
+    return labels;
+  }
+  const target = readOperand(call.where, "target", given);
+  if (!sameShape(target.shape, shape)) {
+    fail(
+      "SHAPE",
+      call.where,
+      "target",
+      `of shape ${shapeText(target.shape)}`,
+      `${shapeText(shape)}, or ragged arrays of labels`,
+    );
+  }
+  return readLabels(call.where, target, -1, columns, expected);
+}
+
+/** What PyTorch's mean divides by: the weights of the targets that count, or how many rows there are. */
+function divisor(
+  call: Call,
+  labels: Int32Array | undefined,
+  weight: Operand | undefined,
+  rows: number,
+): number {
+  const ignore = call.options.ignoreIndex as number | undefined;
+  if (ignore === undefined || labels === undefined) return rows;
+  let sum = 0;
+  for (let i = 0; i < labels.length; i++) {
+    const label = labels[i] as number;
+    if (label !== ignore) sum += weight === undefined ? 1 : Number(weight.data[label]);
+  }
+  return sum;
+}
+
+const INPUT_AND_LABELS: readonly InputRow[] = [
+  { name: "input", differentiable: true },
+  { name: "target", labels: true },
+];
+/** Classes, or probabilities that are differentiable as well. */
+const INPUT_AND_CLASSES: readonly InputRow[] = [
+  { name: "input", differentiable: true },
+  { name: "target", differentiable: true, labels: "fewer axes" },
+];
+const INPUT_AND_SCORES: readonly InputRow[] = [{ name: "input", differentiable: true }, { name: "target" }];
+const INPUT_ALONE: readonly InputRow[] = [{ name: "input", differentiable: true }];
+const weight = /* @__PURE__ */ array();
+const ignoreIndex = /* @__PURE__ */ number(-100, { least: -INT32, most: INT32 - 1, integer: true });
+
+/** Options of {@link crossEntropyLoss}. */
+export interface CrossEntropyOptions {
+  /** One factor per class, [C]. Default: all 1. */
+  weight?: Input | undefined;
+  /** A target that is passed over: it adds nothing and has no gradient. Default -100. */
+  ignoreIndex?: number | undefined;
+  /** How much of the target's probability is spread over all classes, in [0, 1]. Default 0. */
+  labelSmoothing?: number | undefined;
+}
+
+/**
+ * Cross-entropy between logits and a target class or target probabilities.
+ *
+ * For a row x of logits and class y: `-w_y log softmax(x)_y`. With probabilities q: `-sum_c w_c q_c log softmax(x)_c`. With
+ * `labelSmoothing` s the target is `(1 - s) q + s / C` for both. The mean divides by the sum of w_y over the targets that are
+ * not ignored (class indices) or by N (probabilities), as PyTorch; over no valid target it is NaN.
+ *
+ * - `input`: logits, [N, C] or [C]. Differentiable: `softmax(x) - target`, times the weights.
+ * - `target`: class indices [N] (whole numbers in [0, C) or `ignoreIndex`), or probabilities [N, C], then
+ *   differentiable as well: `-(1 - s) w_c log softmax(x)_c`. Probabilities are not checked to add up to one.
+ *
+ * @throws RangeError `SHAPE`, `RANK`: shapes that do not fit; `LABEL`: a target that is no class; TypeError: wrong kinds.
+ * @see PyTorch `nn.CrossEntropyLoss`; label smoothing: Szegedy et al., Rethinking the Inception Architecture for Computer
+ * Vision, 2016, section 7.
+ * @example
+ * ```ts
+ * import { crossEntropyLoss } from "perdida";
+ * const logits = [[2, 1, 0], [0, 1, 2]];
+ * const { value, grads } = crossEntropyLoss.valueAndGrad(logits, [0, 2]);
+ * console.log(value.toFixed(4)); // "0.4076"
+ * console.log(grads.input.shape); // [2, 3]
+ * ```
+ */
+export const crossEntropyLoss: Loss<[input: Input, target: Input], "input" | "target", CrossEntropyOptions> =
+  /* @__PURE__ */ define({
+    name: "crossEntropyLoss",
+    inputs: INPUT_AND_CLASSES,
+    options: { weight, ignoreIndex, labelSmoothing: number(0, { least: 0, most: 1 }) },
+    family: rowwise("classes or probabilities"),
+    op: OP.crossEntropyLoss,
+    reference: reference.crossEntropyLoss,
+    parameters: (o: Options) => [o.ignoreIndex as number, o.labelSmoothing as number],
+  });
+
+/** Options of {@link nllLoss}. */
+export interface NllOptions {
+  /** One factor per class, [C]. Default: all 1. */
+  weight?: Input | undefined;
+  /** A target that is passed over: it adds nothing and has no gradient. Default -100. */
+  ignoreIndex?: number | undefined;
+}
+
+/**
+ * Negative log-likelihood of log-probabilities: `-w_y x_y` for a row x and class y. With {@link logSoftmax} before it, it
+ * is {@link crossEntropyLoss}. The mean divides by the sum of w_y over the targets that are not ignored.
+ *
+ * - `input`: log-probabilities, [N, C] or [C]. Differentiable: `-w_y` at y, 0 elsewhere.
+ * - `target`: class indices [N], whole numbers in [0, C) or `ignoreIndex`.
+ *
+ * @throws RangeError `SHAPE`, `RANK`: shapes that do not fit; `LABEL`: a target that is no class; TypeError: wrong kinds.
+ * @see PyTorch `nn.NLLLoss`.
+ * @example
+ * ```ts
+ * import { nllLoss } from "perdida";
+ * console.log(nllLoss([[-0.5, -1, -2]], [1])); // 1
+ * ```
+ */
+export const nllLoss: Loss<[input: Input, target: Input], "input", NllOptions> = /* @__PURE__ */ define({
+  name: "nllLoss",
+  inputs: INPUT_AND_LABELS,
+  options: { weight, ignoreIndex },
+  family: rowwise("classes"),
+  op: OP.nllLoss,
+  reference: reference.nllLoss,
+  parameters: (o: Options) => [o.ignoreIndex as number],
+});
+
+/** Options of {@link multiMarginLoss}. */
+export interface MultiMarginOptions {
+  /** The power of each violation: 1 (default) or 2. */
+  p?: 1 | 2 | undefined;
+  /** How far the target's score must be above every other. Default 1. */
+  margin?: number | undefined;
+  /** One factor per class, [C]: that of the target counts. Default: all 1. */
+  weight?: Input | undefined;
+}
+
+/**
+ * Multi-class margin (hinge) loss: `1/C sum over c != y of w_y max(0, margin - x_y + x_c)^p` for a row x and class y.
+ *
+ * - `input`: scores, [N, C] or [C]. Differentiable; at the kink the gradient is 0.
+ * - `target`: class indices [N], whole numbers in [0, C).
+ *
+ * @throws RangeError `SHAPE`, `RANK`: shapes that do not fit; `LABEL`: a target that is no class; TypeError: wrong kinds.
+ * @see PyTorch `nn.MultiMarginLoss`; Crammer and Singer, On the Algorithmic Implementation of Multiclass Kernel-based Vector
+ * Machines, 2001 (there with the largest violation, here with their mean).
+ * @example
+ * ```ts
+ * import { multiMarginLoss } from "perdida";
+ * console.log(multiMarginLoss([[0.1, 0.2, 0.4, 0.8]], [3]).toFixed(4)); // "0.3250"
+ * ```
+ */
+export const multiMarginLoss: Loss<[input: Input, target: Input], "input", MultiMarginOptions> =
+  /* @__PURE__ */ define({
+    name: "multiMarginLoss",
+    inputs: INPUT_AND_LABELS,
+    options: {
+      p: {
+        fallback: 1,
+        read(where: string, name: string, value: unknown) {
+          if (value !== 1 && value !== 2) fail("OPTION", where, name, describe(value), "1 or 2");
+          return value;
+        },
+      },
+      margin: number(1),
+      weight,
+    },
+    family: rowwise("classes"),
+    op: OP.multiMarginLoss,
+    reference: reference.multiMarginLoss,
+    parameters: (o: Options) => [o.p as number, o.margin as number],
+  });
+
+/**
+ * Multi-label margin loss: every label of a row's set must score at least 1 above every class outside of it,
+ * `1/C sum over j in the set, i outside, of max(0, 1 - x_j + x_i)`.
+ *
+ * - `input`: scores, [N, C] or [C]. Differentiable; at the kink the gradient is 0.
+ * - `target`: the sets: [N, C] of class indices, each row ended by its first -1 (what follows is not looked at), or ragged
+ *   arrays, `[[3, 0], [], [1]]`. An empty set has loss 0.
+ *
+ * @throws RangeError `SHAPE`, `RANK`, `LENGTH`: shapes that do not fit; `LABEL`: a target that is no class; TypeError: wrong kinds.
+ * @see PyTorch `nn.MultiLabelMarginLoss`.
+ * @example
+ * ```ts
+ * import { multiLabelMarginLoss } from "perdida";
+ * console.log(multiLabelMarginLoss([[0.1, 0.2, 0.4, 0.8]], [[3, 0]]).toFixed(4)); // "0.8500"
+ * ```
+ */
+export const multiLabelMarginLoss: Loss<
+  [input: Input, target: Input | readonly (readonly number[] | Int32Array)[]],
+  "input"
+> = /* @__PURE__ */ define({
+  name: "multiLabelMarginLoss",
+  inputs: [
+    { name: "input", differentiable: true },
+    { name: "target", raw: true },
+  ],
+  options: {},
+  family: rowwise("sets"),
+  op: OP.multiLabelMarginLoss,
+  reference: reference.multiLabelMarginLoss,
+});
+
+/** Options of {@link multiLabelSoftMarginLoss}. */
+export interface MultiLabelSoftMarginOptions {
+  /** One factor per class, [C]. Default: all 1. */
+  weight?: Input | undefined;
+}
+
+/**
+ * Multi-label soft margin loss: a binary cross-entropy with logits per class, averaged over the classes of a row,
+ * `-1/C sum_c w_c (t_c log sigmoid(x_c) + (1 - t_c) log sigmoid(-x_c))`.
+ *
+ * - `input`: logits, [N, C] or [C]. Differentiable: `w_c (sigmoid(x_c) - t_c) / C`.
+ * - `target`: numbers of the same shape, usually 0 or 1.
+ *
+ * @throws RangeError `SHAPE`, `RANK`: shapes that do not fit; TypeError: wrong kinds.
+ * @see PyTorch `nn.MultiLabelSoftMarginLoss`.
+ * @example
+ * ```ts
+ * import { multiLabelSoftMarginLoss } from "perdida";
+ * console.log(multiLabelSoftMarginLoss([[0, 0]], [[1, 0]]).toFixed(4)); // "0.6931"
+ * ```
+ */
+export const multiLabelSoftMarginLoss: Loss<
+  [input: Input, target: Input],
+  "input",
+  MultiLabelSoftMarginOptions
+> = /* @__PURE__ */ define({
+  name: "multiLabelSoftMarginLoss",
+  inputs: INPUT_AND_SCORES,
+  options: { weight },
+  family: rowwise("scores"),
+  op: OP.multiLabelSoftMarginLoss,
+  reference: reference.multiLabelSoftMarginLoss,
+});
+
+/**
+ * `log sum_c exp(x_c)` over the last axis, without overflow.
+ *
+ * - `input`, called x here: [..., C]; the value has the shape without the last axis. Differentiable: `upstream * softmax(x)`.
+ *   A row of nothing but -Infinity gives -Infinity.
+ *
+ * @throws RangeError `RANK`, `SHAPE`: no last axis, or an empty one; TypeError: wrong kinds.
+ * @see PyTorch `torch.logsumexp`.
+ * @example
+ * ```ts
+ * import { logSumExp } from "perdida";
+ * console.log(logSumExp([[1000, 1000]]).data[0].toFixed(4)); // "1000.6931"
+ * ```
+ */
+export const logSumExp: Mapping<[input: Input], "input"> = /* @__PURE__ */ define({
+  name: "logSumExp",
+  inputs: INPUT_ALONE,
+  options: {},
+  mapping: true,
+  family: rowwise("none"),
+  op: OP.logSumExp,
+  reference: reference.logSumExp,
+});
+
+/**
+ * log softmax over the last axis: `x - logSumExp(x)`.
+ *
+ * - `input`, called x here: [..., C]; the value has the same shape. Differentiable: `g - softmax(x) sum(g)` with g the
+ *   upstream gradient.
+ *
+ * @throws RangeError `RANK`, `SHAPE`: no last axis, or an empty one; TypeError: wrong kinds.
+ * @see PyTorch `nn.LogSoftmax`.
+ * @example
+ * ```ts
+ * import { logSoftmax } from "perdida";
+ * console.log(logSoftmax([0, 0]).data[0].toFixed(4)); // "-0.6931"
+ * ```
+ */
+export const logSoftmax: Mapping<[input: Input], "input"> = /* @__PURE__ */ define({
+  name: "logSoftmax",
+  inputs: INPUT_ALONE,
+  options: {},
+  mapping: true,
+  family: rowwise("none", true),
+  op: OP.logSoftmax,
+  reference: reference.logSoftmax,
+});
+
+/**
+ * Softmax over the last axis: `exp(x - logSumExp(x))`, positive and adding up to one.
+ *
+ * - `input`, called x here: [..., C]; the value has the same shape. Differentiable: `y (g - sum(g y))` with g the upstream
+ *   gradient, y the value.
+ *
+ * @throws RangeError `RANK`, `SHAPE`: no last axis, or an empty one; TypeError: wrong kinds.
+ * @see PyTorch `nn.Softmax`.
+ * @example
+ * ```ts
+ * import { softmax } from "perdida";
+ * console.log(softmax([0, 0, 0, 0]).data[0]); // 0.25
+ * ```
+ */
+export const softmax: Mapping<[input: Input], "input"> = /* @__PURE__ */ define({
+  name: "softmax",
+  inputs: INPUT_ALONE,
+  options: {},
+  mapping: true,
+  family: rowwise("none", true),
+  op: OP.softmax,
+  reference: reference.softmax,
+});

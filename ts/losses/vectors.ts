@@ -1,0 +1,500 @@
+/** Functions and losses of vectors: the last axis is a vector, one number per vector comes out. */
+import { source } from "#part/vectors";
+import {
+  type Arrays,
+  broadcastInputs,
+  type Call,
+  checkDomain,
+  checkDomainInCore,
+  type Domain,
+  define,
+  type Family,
+  type InputRow,
+  type Options,
+  sameRank,
+  wrongShape,
+} from "../define.js";
+import { describe, fail, shapeText } from "../errors.js";
+import { broadcastShape, broadcastStrides, type Operand, sizeOf, walk } from "../input.js";
+import { flag, number } from "../options.js";
+import type { VectorsReference } from "../reference/vectors.js";
+import * as reference from "../reference/vectors.js";
+import { part } from "../runtime/engine.js";
+import type { FloatArray, Input, Loss, Mapping } from "../types.js";
+
+/** The kernels' numbers: the table in crates/kernels/src/vectors. */
+const OP = {
+  pairwiseDistance: 0,
+  cosineSimilarity: 1,
+  cosineEmbeddingLoss: 2,
+  tripletMarginLoss: 3,
+  tripletMarginWithDistanceLoss: 4,
+} as const;
+
+/** What goes in: two vectors, two and a target per pair, three. */
+type Layout = "pairs" | "labelled pairs" | "triplets";
+
+interface Plan {
+  readonly count: number;
+  readonly length: number;
+  /** What a caller's own distance gave: it is called before arrays are placed, for it may call this library itself. */
+  readonly planned?: Planned;
+}
+interface Planned {
+  readonly sum: number;
+  readonly values: Float64Array;
+  readonly grads: readonly (Float64Array | undefined)[];
+}
+
+const SIGNS: Domain = { input: 2, slot: 3, kind: 1, holds: (t) => t === 1 || t === -1, expected: "1 or -1" };
+
+const kernels = /* @__PURE__ */ part(source);
+
+/** The family. */
+const vectors = /* @__NO_SIDE_EFFECTS__ */ (layout: Layout): Family<Plan, VectorsReference> => ({
+  part: kernels,
+  plan(call) {
+    const inputs = layout === "triplets" ? 3 : 2;
+    if (layout !== "pairs") sameRank(call, inputs);
+    if (layout === "labelled pairs") checkTargetRank(call);
+    let shape = broadcastInputs(call, inputs);
+    const target = layout === "labelled pairs" ? call.input(2) : undefined;
+    const length = shape[shape.length - 1] ?? 1;
+    const leading = withTarget(call, target, shape.slice(0, -1));
+    if (target !== undefined) shape = [...leading, length];
+    const count = sizeOf(leading);
+    if (length === 0 && count > 0) wrongShape(call, 0, "vectors of at least one number");
+    call.lossShape = leading;
+    if (call.reduction === "mean") call.divisor = count;
+    const { distance } = call.options;
+    const planned =
+      typeof distance === "function"
+        ? ownDistance(call, distance as Distance, shape, count, length)
+        : undefined;
+    for (let i = 0; i < 3; i++) {
+      if (i < inputs && planned === undefined) call.broadcast(call.inputs[i], shape);
+      else call.absent();
+    }
+    call.broadcast(target, leading);
+    call.valueSlot();
+    for (let i = 0; i < 3; i++) {
+      if (i < inputs) call.gradientSlot(i, shape);
+      else call.absent();
+    }
+    if (planned === undefined) call.upstreamSlot();
+    else call.absent();
+    return planned === undefined ? { count, length } : { count, length, planned };
+  },
+  wasm(exports, call, { count, length }, at) {
+    if (layout === "labelled pairs") checkDomainInCore(exports, call, SIGNS, at);
+    const [p0 = 0, p1 = 0, p2 = 0, p3 = 0] = call.parameters;
+    const kernel = call.dtype === "float32" ? exports.vectors_f32 : exports.vectors_f64;
+    const [a, b, c, target, values, gradA, gradB, gradC, upstream] = at as Nine;
+    const { op } = call.definition;
+    return kernel(
+      op,
+      count,
+      length,
+      a,
+      b,
+      c,
+      target,
+      values,
+      gradA,
+      gradB,
+      gradC,
+      upstream,
+      call.scale,
+      p0,
+      p1,
+      p2,
+      p3,
+    );
+  },
+  js(run, call, { count, length, planned }, at: Arrays) {
+    const [a, b, c, target, values, gradA, gradB, gradC, upstream] = at as (FloatArray | undefined)[];
+    if (planned !== undefined) {
+      values?.set(planned.values);
+      gradA?.set(planned.grads[0] as Float64Array);
+      gradB?.set(planned.grads[1] as Float64Array);
+      gradC?.set(planned.grads[2] as Float64Array);
+      return planned.sum;
+    }
+    if (layout === "labelled pairs") checkDomain(call, SIGNS);
+    return run({
+      count,
+      length,
+      a: a as FloatArray,
+      b: b as FloatArray,
+      c,
+      target,
+      values,
+      gradA,
+      gradB,
+      gradC,
+      upstream,
+      scale: call.scale,
+      parameters: call.parameters,
+    });
+  },
+});
+type Nine = [number, number, number, number, number, number, number, number, number];
+
+/** One target for one pair [D], or a row of targets for a row of pairs [N, D], as PyTorch. */
+function checkTargetRank(call: Call): void {
+  const { shape } = call.input(0);
+  if (shape.length !== 1 && shape.length !== 2) {
+    fail(
+      "RANK",
+      call.where,
+      call.input(0).name,
+      `of shape ${shapeText(shape)}`,
+      "[N, D], or [D] for one pair",
+    );
+  }
+  const target = call.input(2);
+  if (target.shape.length !== shape.length - 1) {
+    fail(
+      "RANK",
+      call.where,
+      target.name,
+      `of shape ${shapeText(target.shape)}`,
+      shape.length === 1 ? "one number" : "[N]: one number per pair",
+    );
+  }
+}
+
+/** The shape of the losses: there is one per vector and target. */
+function withTarget(call: Call, target: Operand | undefined, leading: readonly number[]): readonly number[] {
+  if (target === undefined) return leading;
+  const shape = broadcastShape(leading, target.shape);
+  if (shape === undefined)
+    fail("SHAPE", call.where, target.name, `of shape ${shapeText(target.shape)}`, shapeText(leading));
+  return shape;
+}
+
+/** Runs a caller's own distance on copies of the inputs. */
+function ownDistance(
+  call: Call,
+  distance: Distance,
+  shape: readonly number[],
+  count: number,
+  length: number,
+): Planned {
+  const copies = [0, 1, 2].map((i) => copyOf(call.input(i), shape));
+  const upstream = call.upstreamPerLoss(new Float64Array(count).fill(1 / call.divisor));
+  const values = new Float64Array(count);
+  const grads = [0, 1, 2].map((i) =>
+    call.wants(call.input(i).name) ? new Float64Array(count * length) : undefined,
+  );
+  const [, margin, , swap] = call.parameters as [number, number, number, number];
+  const checked = (x: Float64Array, y: Float64Array): DistanceAndGrad =>
+    checkDistance(call, distance(x, y), length);
+  const sum = reference.tripletsByDistance(
+    {
+      count,
+      length,
+      a: copies[0] as Float64Array,
+      b: copies[1] as Float64Array,
+      c: copies[2] as Float64Array,
+      target: undefined,
+      values,
+      gradA: grads[0],
+      gradB: grads[1],
+      gradC: grads[2],
+      upstream,
+      scale: 1,
+      parameters: [],
+    },
+    checked,
+    margin,
+    swap === 1,
+  );
+  call.planned = true;
+  return { sum, values, grads };
+}
+
+function copyOf({ data, shape }: Operand, wide: readonly number[]): Float64Array {
+  const copy = new Float64Array(sizeOf(wide));
+  walk(wide, broadcastStrides(shape, wide) as number[], (i, j) => {
+    copy[i] = Number(data[j]);
+  });
+  return copy;
+}
+
+/** What a caller's distance gave is what it should have given. */
+function checkDistance(call: Call, given: DistanceAndGrad, length: number): DistanceAndGrad {
+  const expected = "an object { value, gradX, gradY }";
+  if (typeof given !== "object" || given === null)
+    fail("TYPE", call.where, "distance(x, y)", describe(given), expected);
+  if (typeof given.value !== "number")
+    fail("TYPE", call.where, "distance(x, y).value", describe(given.value), "a number");
+  if (!call.gradients) return given;
+  for (const name of ["gradX", "gradY"] as const) {
+    const grad: unknown = given[name];
+    if (!Array.isArray(grad) && !ArrayBuffer.isView(grad))
+      fail("TYPE", call.where, `distance(x, y).${name}`, describe(grad), `an array of ${length}`);
+    const own = (grad as ArrayLike<unknown>).length;
+    if (own !== length)
+      fail("LENGTH", call.where, `distance(x, y).${name}`, `an array of ${own}`, `an array of ${length}`);
+    for (let i = 0; i < own; i++) {
+      const slope = (grad as ArrayLike<unknown>)[i];
+      if (typeof slope !== "number")
+        fail("TYPE", call.where, `distance(x, y).${name}`, describe(slope), "a number", `[${i}]`);
+    }
+  }
+  return given;
+}
+
+const PAIR: readonly InputRow[] = [
+  { name: "x1", differentiable: true },
+  { name: "x2", differentiable: true },
+];
+const TRIPLET: readonly InputRow[] = [
+  { name: "anchor", differentiable: true },
+  { name: "positive", differentiable: true },
+  { name: "negative", differentiable: true },
+];
+
+/** Options of {@link pairwiseDistance}. */
+export interface PairwiseDistanceOptions {
+  /** The norm: from 1 to Infinity. Default 2. */
+  p?: number | undefined;
+  /** Added to each difference. Default 1e-6. */
+  eps?: number | undefined;
+}
+
+/**
+ * The distance of each vector of x1 to that of x2 beside it: `||x1 - x2 + eps||_p` over the last axis.
+ *
+ * - `x1`, `x2`: [..., D], shapes that broadcast together; the value has the shape without the last axis. Both differentiable:
+ *   `d |d|^(p-2) / ||d||^(p-1)` with `d = x1 - x2 + eps`, and its negative; 0 at distance 0. For p = Infinity the slope is that of the
+ *   largest difference, shared where several are.
+ *
+ * @throws RangeError `SHAPE`: shapes that do not broadcast; `NUMBER`: a p below 1; TypeError: wrong kinds.
+ * @see PyTorch `nn.PairwiseDistance`.
+ * @example
+ * ```ts
+ * import { pairwiseDistance } from "perdida";
+ * const { value, grads } = pairwiseDistance.valueAndGrad([[0, 0]], [[3, 4]], { eps: 0 });
+ * console.log(value.data[0]); // 5
+ * console.log(grads.x1.data[0].toFixed(4)); // "-0.6000"
+ * ```
+ */
+export const pairwiseDistance: Mapping<[x1: Input, x2: Input], "x1" | "x2", PairwiseDistanceOptions> =
+  /* @__PURE__ */ define({
+    name: "pairwiseDistance",
+    inputs: PAIR,
+    options: { p: number(2, { least: 1 }), eps: number(1e-6) },
+    mapping: true,
+    family: vectors("pairs"),
+    op: OP.pairwiseDistance,
+    reference: reference.pairwiseDistance,
+    parameters: (o: Options) => [o.p as number, o.eps as number],
+  });
+
+/**
+ * The cosine of the angle between each vector of x1 and that of x2 beside it: `x1 x2 / (|x1| |x2|)` over the last axis, each norm
+ * taken as at least 1e-8, so that a zero vector has cosine 0 with every other.
+ *
+ * - `x1`, `x2`: [..., D], shapes that broadcast together; the value has the shape without the last axis. Both differentiable:
+ *   `(u2 - cos u1) / |x1|` with u the unit vectors, and the same the other way round.
+ *
+ * @throws RangeError `SHAPE`: shapes that do not broadcast; TypeError: wrong kinds.
+ * @see PyTorch `nn.CosineSimilarity`.
+ * @example
+ * ```ts
+ * import { cosineSimilarity } from "perdida";
+ * console.log(cosineSimilarity([3, 4], [4, 3]).data[0]); // 0.96
+ * ```
+ */
+export const cosineSimilarity: Mapping<[x1: Input, x2: Input], "x1" | "x2"> = /* @__PURE__ */ define({
+  name: "cosineSimilarity",
+  inputs: PAIR,
+  options: {},
+  mapping: true,
+  family: vectors("pairs"),
+  op: OP.cosineSimilarity,
+  reference: reference.cosineSimilarity,
+});
+
+/** Options of {@link cosineEmbeddingLoss}. */
+export interface CosineEmbeddingOptions {
+  /** The cosine up to which vectors that are not alike may come near each other, usually from 0 to 0.5. Default 0. */
+  margin?: number | undefined;
+}
+
+/**
+ * Cosine embedding loss: vectors that are alike are turned into one direction, others are turned apart as far as the margin:
+ * `1 - cos` where the target is 1, `max(0, cos - margin)` where it is -1. To the squared norms in cos 1e-12 is added, so that
+ * zero vectors have a finite gradient.
+ *
+ * - `input1`, `input2`: [N, D] or [D] for one pair, broadcast together. Differentiable: minus or plus the gradient of the cosine; 0
+ *   where the loss of a target of -1 is beyond the margin.
+ * - `target`: 1 or -1, [N] or one number.
+ *
+ * @throws RangeError `RANGE`: a target other than 1 and -1; `RANK`, `SHAPE`: shapes that do not fit; TypeError: wrong kinds.
+ * @see PyTorch `nn.CosineEmbeddingLoss`.
+ * @example
+ * ```ts
+ * import { cosineEmbeddingLoss } from "perdida";
+ * console.log(cosineEmbeddingLoss([[3, 4], [1, 0]], [[4, 3], [0, 1]], [1, -1], { reduction: "sum" }).toFixed(4)); // "0.0400"
+ * ```
+ */
+export const cosineEmbeddingLoss: Loss<
+  [input1: Input, input2: Input, target: Input],
+  "input1" | "input2",
+  CosineEmbeddingOptions
+> = /* @__PURE__ */ define({
+  name: "cosineEmbeddingLoss",
+  inputs: [
+    { name: "input1", differentiable: true },
+    { name: "input2", differentiable: true },
+    { name: "target", labels: true },
+  ],
+  options: { margin: number(0) },
+  family: vectors("labelled pairs"),
+  op: OP.cosineEmbeddingLoss,
+  reference: reference.cosineEmbeddingLoss,
+  parameters: (o: Options) => [o.margin as number],
+});
+
+/** Options of {@link tripletMarginLoss}. */
+export interface TripletMarginOptions {
+  /** How much farther than the positive the negative must be; above 0. Default 1. */
+  margin?: number | undefined;
+  /** The norm of the distances: from 1 to Infinity. Default 2. */
+  p?: number | undefined;
+  /** Added to each difference. Default 1e-6. */
+  eps?: number | undefined;
+  /** Whether the negative may be compared with the positive where it is nearer to that than to the anchor. Default false. */
+  swap?: boolean | undefined;
+}
+
+/**
+ * Triplet margin loss: the anchor must be nearer to the positive than to the negative by a margin,
+ * `max(0, margin + d(a, p) - d(a, n))` with `d(x, y) = ||x - y + eps||_p`. With `swap` the least of d(a, n) and d(p, n) stands for d(a, n).
+ *
+ * - `anchor`, `positive`, `negative`: [N, D], [D] for one triplet, or with more axes before the last; as many axes each, broadcast
+ *   together. All differentiable: the gradients of the distances ({@link pairwiseDistance}) where the loss is above 0 or at its kink; 0
+ *   at distance 0.
+ *
+ * @throws RangeError `RANK`, `SHAPE`: shapes that do not fit; `NUMBER`: a margin that is not positive, a p below 1; TypeError: wrong kinds.
+ * @see PyTorch `nn.TripletMarginLoss`; Balntas, Riba, Ponsa, Mikolajczyk, Learning Local Feature Descriptors with Triplets and Shallow
+ * Convolutional Neural Networks, 2016 (the swap).
+ * @example
+ * ```ts
+ * import { tripletMarginLoss } from "perdida";
+ * const { value, grads } = tripletMarginLoss.valueAndGrad([[0, 0]], [[3, 4]], [[0, 5]], { eps: 0 });
+ * console.log(value); // 1
+ * console.log(grads.negative.data.join()); // "0,-1"
+ * ```
+ */
+export const tripletMarginLoss: Loss<
+  [anchor: Input, positive: Input, negative: Input],
+  "anchor" | "positive" | "negative",
+  TripletMarginOptions
+> = /* @__PURE__ */ define({
+  name: "tripletMarginLoss",
+  inputs: TRIPLET,
+  options: {
+    margin: number(1, { above: 0 }),
+    p: number(2, { least: 1 }),
+    eps: number(1e-6),
+    swap: flag(false),
+  },
+  family: vectors("triplets"),
+  op: OP.tripletMarginLoss,
+  reference: reference.tripletMarginLoss,
+  parameters: (o: Options) => [o.p as number, o.margin as number, o.eps as number, o.swap === true ? 1 : 0],
+});
+
+/** A distance of two vectors, and its gradient with respect to each. */
+export interface DistanceAndGrad {
+  readonly value: number;
+  /** Needed only where gradients are asked for. */
+  readonly gradX?: ArrayLike<number> | undefined;
+  readonly gradY?: ArrayLike<number> | undefined;
+}
+
+/** A distance of one's own: it is given two vectors to read, and keeps nothing of them. */
+export type Distance = (x: Float64Array, y: Float64Array) => DistanceAndGrad;
+
+/** The distances that {@link tripletMarginWithDistanceLoss} knows. */
+const DISTANCES = ["euclidean", "cosine", "manhattan"] as const;
+
+/** Options of {@link tripletMarginWithDistanceLoss}. */
+export interface TripletMarginWithDistanceOptions {
+  /**
+   * `"euclidean"` (default) and `"manhattan"`: `||x - y + 1e-6||` with p = 2 and 1; `"cosine"`: 1 - {@link cosineSimilarity}; or a function
+   * of two vectors that gives the distance and its gradients.
+   */
+  distance?: (typeof DISTANCES)[number] | Distance | undefined;
+  /** How much farther than the positive the negative must be; above 0. Default 1. */
+  margin?: number | undefined;
+  /** Whether the negative may be compared with the positive where it is nearer to that than to the anchor. Default false. */
+  swap?: boolean | undefined;
+}
+
+/**
+ * Triplet margin loss with any distance: `max(0, margin + d(a, p) - d(a, n))`. With `swap` the least of d(a, n) and d(p, n) stands for
+ * d(a, n).
+ *
+ * A function `distance(x, y)` gets two vectors as Float64Arrays (to be read, not kept) and gives `{ value, gradX, gradY }`; the gradients
+ * are needed by `valueAndGrad` only, and their arrays may be used again at the next call. It runs in TypeScript, in double
+ * precision, whichever engine answers; it may call this library.
+ *
+ * - `anchor`, `positive`, `negative`: [N, D], [D] for one triplet, or with more axes before the last; as many axes each, broadcast
+ *   together. All differentiable: the gradients of the distances where the loss is above 0 or at its kink.
+ *
+ * @throws RangeError `RANK`, `SHAPE`: shapes that do not fit; `NUMBER`: a margin that is not positive; `LENGTH`: a gradient of a distance
+ * that does not fit; TypeError: wrong kinds.
+ * @see PyTorch `nn.TripletMarginWithDistanceLoss`.
+ * @example
+ * ```ts
+ * import { tripletMarginWithDistanceLoss } from "perdida";
+ * const [anchor, positive, negative] = [[[0, 0]], [[1, 0]], [[2, 1]]];
+ * const squared = (x: Float64Array, y: Float64Array) => {
+ *   const gradX = x.map((v, i) => 2 * (v - y[i]!));
+ *   return { value: gradX.reduce((sum, g) => sum + g * g, 0) / 4, gradX, gradY: gradX.map((g) => -g) };
+ * };
+ * console.log(tripletMarginWithDistanceLoss(anchor, positive, negative, { distance: squared, margin: 6 })); // 2
+ * console.log(tripletMarginWithDistanceLoss(anchor, positive, negative, { distance: "manhattan", margin: 6 }).toFixed(4)); // "4.0000"
+ * ```
+ */
+export const tripletMarginWithDistanceLoss: Loss<
+  [anchor: Input, positive: Input, negative: Input],
+  "anchor" | "positive" | "negative",
+  TripletMarginWithDistanceOptions
+> = /* @__PURE__ */ define({
+  name: "tripletMarginWithDistanceLoss",
+  inputs: TRIPLET,
+  options: {
+    distance: {
+      fallback: "euclidean",
+      read(where: string, name: string, value: unknown) {
+        if (typeof value !== "function" && !DISTANCES.includes(value as "cosine")) {
+          fail(
+            "OPTION",
+            where,
+            name,
+            describe(value),
+            `${DISTANCES.map((word) => JSON.stringify(word)).join(" or ")} or a function`,
+          );
+        }
+        return value;
+      },
+    },
+    margin: number(1, { above: 0 }),
+    swap: flag(false),
+  },
+  family: vectors("triplets"),
+  op: OP.tripletMarginWithDistanceLoss,
+  reference: reference.tripletMarginWithDistanceLoss,
+  parameters: (o: Options) => [
+    DISTANCES.indexOf(o.distance as "cosine"),
+    o.margin as number,
+    0,
+    o.swap === true ? 1 : 0,
+  ],
+});

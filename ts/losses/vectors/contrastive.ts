@@ -1,0 +1,104 @@
+/** Losses that contrast each vector with all others by a softmax of cosines. */
+import { define, type Options, wrongShape } from "../../define.js";
+import { flag, number } from "../../options.js";
+import * as reference from "../../reference/vectors/contrastive.js";
+import type { Input, Loss } from "../../types.js";
+import { many, OP, readSet } from "./many.js";
+import { type BatchLoss, finishBatch, planBatch } from "./mining.js";
+
+/** Options of {@link supervisedContrastiveLoss}. */
+export interface SupervisedContrastiveOptions {
+  /** What the cosines are divided by; above 0. Default 0.1. */
+  temperature?: number | undefined;
+}
+
+const temperature = /* @__PURE__ */ number(0.1, { above: 0 });
+
+/**
+ * Supervised contrastive loss: each vector should be told from all others by the company of its class,
+ * `-1/|P| sum over p in P of log(exp(x_i x_p / temperature) / sum over a != i of exp(x_i x_a / temperature))`, with P the others of i's
+ * class and all vectors brought to length 1 first (each norm taken as at least 1e-12).
+ *
+ * An anchor without another of its class has loss 0 and is not counted: the mean divides by the others, and is NaN where there
+ * are none. No matrix of all cosines is kept: memory grows with N. `active` is how many anchors count.
+ *
+ * - `embeddings`: [N, D]. Differentiable, through their normalisation.
+ * - `labels`: [N], whole numbers.
+ *
+ * @throws RangeError `RANK`, `SHAPE`: shapes that do not fit; `LABEL`: a label that is no whole number; `NUMBER`: a temperature that is
+ * not positive; TypeError: wrong kinds.
+ * @see Khosla et al., Supervised Contrastive Learning, 2020, equation 2 (the sum outside of the logarithm).
+ * @example
+ * ```ts
+ * import { supervisedContrastiveLoss } from "perdida";
+ * const embeddings = [[1, 0], [1, 0], [0, 1], [0, 1]];
+ * console.log(supervisedContrastiveLoss(embeddings, [0, 0, 1, 1], { temperature: 1 }).toFixed(4)); // "0.5514"
+ * ```
+ */
+export const supervisedContrastiveLoss: BatchLoss<SupervisedContrastiveOptions> = /* @__PURE__ */ define({
+  name: "supervisedContrastiveLoss",
+  inputs: [
+    { name: "embeddings", differentiable: true },
+    { name: "labels", raw: true },
+  ],
+  options: { temperature },
+  family: many((call) => planBatch(call, OP.supervisedContrastive, call.parameters), finishBatch),
+  op: OP.supervisedContrastive,
+  reference: reference.supervisedContrastive,
+  parameters: (o: Options) => [o.temperature as number],
+});
+
+/** Options of {@link infoNceLoss}. */
+export interface InfoNceOptions {
+  /** What the cosines are divided by; above 0. Default 0.1. */
+  temperature?: number | undefined;
+  /** Whether keys are also told by their queries: the mean of both ways. Default false. */
+  symmetric?: boolean | undefined;
+}
+
+/**
+ * InfoNCE: each query should be nearest to the key beside it, of all keys of the batch:
+ * `-log(exp(q_i k_i / temperature) / sum over j of exp(q_i k_j / temperature))`, all vectors brought to length 1 first (each norm taken as
+ * at least 1e-12). With `symmetric` the mean of that and of the same with queries and keys exchanged, as CLIP has it.
+ *
+ * No matrix of all cosines is kept: memory grows with N.
+ *
+ * - `query`, `key`: [N, D]. Both differentiable, through their normalisation.
+ *
+ * @throws RangeError `RANK`, `SHAPE`: shapes that do not fit; `NUMBER`: a temperature that is not positive; TypeError: wrong kinds.
+ * @see van den Oord, Li, Vinyals, Representation Learning with Contrastive Predictive Coding, 2018, equation 4.
+ * @example
+ * ```ts
+ * import { infoNceLoss } from "perdida";
+ * console.log(infoNceLoss([[1, 0], [0, 1]], [[1, 0], [0, 1]], { temperature: 1 }).toFixed(4)); // "0.3133"
+ * ```
+ */
+export const infoNceLoss: Loss<[query: Input, key: Input], "query" | "key", InfoNceOptions> =
+  /* @__PURE__ */ define({
+    name: "infoNceLoss",
+    inputs: [
+      { name: "query", differentiable: true },
+      { name: "key", differentiable: true },
+    ],
+    options: { temperature, symmetric: flag(false) },
+    family: many((call) => {
+      const [rows, length] = readSet(call, 0);
+      const [columns] = readSet(call, 1, length);
+      if (columns !== rows) wrongShape(call, 1, `one key per query: [${rows}, ${length}]`);
+      call.lossShape = [rows];
+      if (call.reduction === "mean") call.divisor = rows;
+      call.real(call.input(0));
+      call.real(call.input(1));
+      call.absent();
+      call.valueSlot();
+      call.gradientSlot(0);
+      call.gradientSlot(1);
+      call.upstreamSlot();
+      call.absent();
+      call.absent();
+      return { op: OP.infoNce, rows, columns, length, parameters: call.parameters };
+    }),
+    op: OP.infoNce,
+    reference: reference.infoNce,
+    parameters: (o: Options) => [o.temperature as number, Number(o.symmetric)],
+  });

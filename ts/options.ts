@@ -1,0 +1,145 @@
+/** Reading options: one small function per kind, and a table of them per loss. */
+import { describe, fail } from "./errors.js";
+import { type Operand, readOperand } from "./input.js";
+
+/** Checks one option and gives what the loss computes with. */
+export type Reader<T> = (where: string, name: string, value: unknown) => T;
+
+/** An option: what it is when it is not given, and how it is read. */
+export interface Option<T> {
+  readonly fallback: T;
+  readonly read: Reader<T>;
+}
+
+/** A number; `least` and `most` are allowed themselves, `above` is not. NaN is refused. */
+export function number(
+  fallback: number,
+  limits: { least?: number; above?: number; most?: number; integer?: boolean } = {},
+): Option<number> {
+  const { least, above, most, integer = false } = limits;
+  const words = [integer ? "a whole number" : "a number"];
+  if (least !== undefined) words.push(`from ${least} on`);
+  if (above !== undefined) words.push(`above ${above}`);
+  if (most !== undefined) words.push(`up to ${most}`);
+  const expected = words.join(" ");
+  return {
+    fallback,
+    read(where, name, value) {
+      if (typeof value !== "number") fail("TYPE", where, name, describe(value), expected);
+      const inside =
+        (least === undefined || value >= least) &&
+        (above === undefined || value > above) &&
+        (most === undefined || value <= most);
+      if (!inside || Number.isNaN(value) || (integer && !Number.isInteger(value)))
+        fail("NUMBER", where, name, String(value), expected);
+      return value;
+    },
+  };
+}
+
+/** true or false. */
+export function flag(fallback: boolean): Option<boolean> {
+  return {
+    fallback,
+    read(where, name, value) {
+      if (typeof value !== "boolean") fail("TYPE", where, name, describe(value), "true or false");
+      return value;
+    },
+  };
+}
+
+/** One of some words. */
+export function choice<W extends string>(fallback: W, words: readonly W[]): Option<W> {
+  return {
+    fallback,
+    read(where, name, value) {
+      if (!words.includes(value as W))
+        fail("OPTION", where, name, describe(value), words.map((w) => JSON.stringify(w)).join(" or "));
+      return value as W;
+    },
+  };
+}
+
+/** Numbers in any of the forms that inputs have, or nothing. */
+export function array(): Option<Operand | undefined> {
+  return { fallback: undefined, read: readOperand };
+}
+
+/** Anything: the loss looks at it itself. */
+export function anything(): Option<unknown> {
+  return { fallback: undefined, read: (_where, _name, value) => value };
+}
+
+/** A function, or nothing. */
+export function callback<F>(): Option<F | undefined> {
+  return {
+    fallback: undefined,
+    read(where, name, value) {
+      if (typeof value !== "function") fail("TYPE", where, name, describe(value), "a function");
+      return value as F;
+    },
+  };
+}
+
+/** A table of options. */
+export type OptionTable = { readonly [name: string]: Option<unknown> };
+/** What reading a table gives. */
+export type OptionValues<T extends OptionTable> = {
+  [K in keyof T]: T[K] extends Option<infer V> ? V : never;
+};
+
+/** What each option of a table is when it is not given. */
+export function defaultsOf<T extends OptionTable>(table: T): OptionValues<T> {
+  const values: Record<string, unknown> = {};
+  for (const name in table) values[name] = (table[name] as Option<unknown>).fallback;
+  return values as OptionValues<T>;
+}
+
+/** Reads options against a table: unknown names are refused, with the nearest known one; missing ones get their default. */
+export function readOptions<T extends OptionTable>(
+  where: string,
+  table: T,
+  given: unknown,
+  defaults: OptionValues<T> = defaultsOf(table),
+): OptionValues<T> {
+  if (given === undefined) return defaults;
+  const values: Record<string, unknown> = { ...defaults };
+  if (typeof given !== "object" || given === null || Array.isArray(given) || ArrayBuffer.isView(given)) {
+    fail("TYPE", where, "options", describe(given), "an object");
+  }
+  for (const name in given) {
+    const value = (given as Record<string, unknown>)[name];
+    if (!Object.hasOwn(table, name)) unknown(where, name, Object.keys(table));
+    if (value !== undefined) values[name] = (table[name] as Option<unknown>).read(where, name, value);
+  }
+  return values as OptionValues<T>;
+}
+
+function unknown(where: string, name: string, known: readonly string[]): never {
+  let nearest = "";
+  let least = 3;
+  for (const word of known) {
+    const d = distance(name.toLowerCase(), word.toLowerCase());
+    if (d < least) {
+      least = d;
+      nearest = word;
+    }
+  }
+  const hint =
+    nearest === "" ? `one of ${known.join(", ")}` : `one of ${known.join(", ")}; did you mean ${nearest}?`;
+  return fail("UNKNOWN_OPTION", where, name, "no option", hint);
+}
+
+/** How many letters must be put in, taken out or changed: Levenshtein's distance. */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const change = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min(change, (row[j] as number) + 1, (next[j - 1] as number) + 1));
+    }
+    row = next;
+  }
+  return row[b.length] as number;
+}

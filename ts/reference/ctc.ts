@@ -1,0 +1,392 @@
+/**
+ * Connectionist temporal classification in double precision: the forward and the backward pass over the lattice, and what
+ * follows from them. What the kernels compute is defined here; the js engine runs it.
+ *
+ * A target of S labels becomes 2 S + 1 states: blank, label, blank, ..., label, blank. A path starts in one of the first two
+ * and ends in one of the last two; at each step it stays, goes on to the next state, or leaves out a blank that stands between two
+ * different labels. alpha[t][s] is the probability of all beginnings that are in state s at step t, beta[t][s] that of all
+ * ends that go on from there, and their product is that of all paths through (t, s).
+ *
+ * A lattice value is a mantissa and, apart from it, an exponent of two, both doubles: nothing underflows, and no digit is lost
+ * to the size of a logarithm, which grows with every step. The largest logit of each step is taken out of it, and the softmax's
+ * denominators, which are 1 or more then, come in at the end.
+ */
+import type { FloatArray } from "../types.js";
+
+/** A batch of samples. */
+export interface Inputs {
+  readonly samples: number;
+  readonly steps: number;
+  readonly classes: number;
+  /** The length of a row of targets. */
+  readonly labels: number;
+  /** Whether logits are [steps, samples, classes] instead of [samples, steps, classes]. */
+  readonly timeMajor: boolean;
+  readonly blank: number;
+  readonly logits: FloatArray;
+  /** Class indices, [samples, labels]. */
+  readonly targets: Int32Array;
+  readonly inputLengths: Int32Array;
+  readonly targetLengths: Int32Array;
+}
+
+/** What {@link ctcLoss} takes beside. Arrays that are not given or not asked for are undefined. */
+export interface Sequences extends Inputs {
+  readonly zeroInfinity: boolean;
+  /** Whether each loss is divided by max(1, its target's length) in the sum. */
+  readonly perLabel: boolean;
+  /** The single losses come here. */
+  readonly values: FloatArray | undefined;
+  /** Laid out as the logits. */
+  readonly grad: FloatArray | undefined;
+  /** What multiplies the gradient of each sample. */
+  readonly factors: FloatArray | undefined;
+}
+
+/** A loss over sequences: writes what is asked for and gives the sum of the losses. */
+export type CtcReference = (s: Sequences) => number;
+
+/** One sample: logits [steps, classes] whose rows are `stride` apart, and its target. */
+export interface Sample {
+  readonly steps: number;
+  readonly classes: number;
+  readonly blank: number;
+  readonly logits: FloatArray;
+  readonly first: number;
+  readonly stride: number;
+  readonly target: Int32Array;
+}
+
+/** The exponent of zero: below every other, and sums of many of them are still finite. */
+const NOTHING = -1e300;
+/** 2^-d for whole d; 0 from 1100 on. */
+const HALVES: Float64Array = /* @__PURE__ */ Float64Array.from({ length: 1100 }, (_, d) => 2 ** -d);
+/** Mantissas are kept within these: all that matters is that sums and products of a few do not overflow. */
+const LARGE = 2 ** 64;
+const SMALL = 2 ** -64;
+/** Above this an exponential is a mantissa as it is. */
+const PLAIN = -40;
+/** Up to so many lattice values are kept; beyond, they are computed again in blocks of steps. */
+const KEPT = 1 << 17;
+
+/** 2^d for whole d <= 0. */
+function pow2(d: number): number {
+  return d > -1100 ? (HALVES[-d | 0] as number) : 0;
+}
+
+/** Rows of mantissas and exponents; behind two entries that are always zero, so that state s has its neighbours s - 1 and s - 2. */
+class Lattice {
+  readonly width: number;
+  readonly mantissa: Float64Array;
+  readonly exponent: Float64Array;
+  constructor(
+    rows: number,
+    readonly states: number,
+  ) {
+    this.width = states + 4;
+    this.mantissa = new Float64Array(rows * this.width);
+    this.exponent = new Float64Array(rows * this.width).fill(NOTHING);
+  }
+  /** Where state 0 of a row stands. */
+  at(row: number): number {
+    return row * this.width + 2;
+  }
+  set(row: number, state: number, value: number): void {
+    this.mantissa[this.at(row) + state] = value;
+    this.exponent[this.at(row) + state] = 0;
+  }
+  copy(row: number, from: Lattice, fromRow: number): void {
+    const start = fromRow * this.width;
+    this.mantissa.set(from.mantissa.subarray(start, start + this.width), row * this.width);
+    this.exponent.set(from.exponent.subarray(start, start + this.width), row * this.width);
+  }
+}
+
+/** Whether so many steps can emit a target: each label takes one, and two that are alike have a blank between them. */
+export function feasible(target: Int32Array, steps: number): boolean {
+  let needed = target.length;
+  for (let i = 1; i < target.length; i++) if (target[i] === target[i - 1]) needed++;
+  return needed <= steps;
+}
+
+/**
+ * The two passes over one sample: -log P, Infinity where there is no path, NaN where a row of logits is no distribution.
+ * `visit` gets, for each step from the last to the first, the probability of each state at that step given the target, and the
+ * largest logit and the logarithm of the softmax's denominator relative to it; it is not called where the loss is not finite.
+ */
+export function pass(
+  sample: Sample,
+  visit?: (step: number, occupancy: Float64Array, max: number, log: number) => void,
+): number {
+  const { steps, classes, blank, logits, first, stride, target } = sample;
+  const max = new Float64Array(steps);
+  const sum = new Float64Array(steps);
+  for (let t = 0; t < steps; t++) {
+    const row = first + t * stride;
+    let largest = -Infinity;
+    for (let c = 0; c < classes; c++) {
+      const x = logits[row + c] as number;
+      if (x > largest || Number.isNaN(x)) largest = x;
+    }
+    let total = 0;
+    for (let c = 0; c < classes; c++) total += Math.exp((logits[row + c] as number) - largest);
+    // NaN where there is NaN, +Infinity, or nothing but -Infinity
+    if (Number.isNaN(total)) return Number.NaN;
+    max[t] = largest;
+    sum[t] = total;
+  }
+  if (!feasible(target, steps)) return Infinity;
+  if (steps === 0) return 0;
+
+  // the symbols of the target, each once; 0 is the blank. States know theirs by its place in this list
+  const symbols = [blank];
+  const places = new Map<number, number>();
+  const states = 2 * target.length + 1;
+  const symbol = new Int32Array(states);
+  /** Whether state s may be entered from s - 2. */
+  const skip = new Uint8Array(states + 2);
+  for (let i = 0; i < target.length; i++) {
+    const label = target[i] as number;
+    let place = places.get(label);
+    if (place === undefined) {
+      place = symbols.length;
+      symbols.push(label);
+      places.set(label, place);
+    }
+    symbol[2 * i + 1] = place;
+    if (i > 0 && label !== target[i - 1]) skip[2 * i + 1] = 1;
+  }
+
+  const emitted = new Float64Array(symbols.length);
+  const exponents = new Float64Array(symbols.length);
+  /** The probabilities of a step, but for its denominator: the exponentials of logits, with the largest taken out. */
+  const emit = (t: number): void => {
+    for (let k = 0; k < symbols.length; k++) {
+      const x = (logits[first + t * stride + (symbols[k] as number)] as number) - (max[t] as number);
+      if (x > PLAIN) {
+        emitted[k] = Math.exp(x);
+        exponents[k] = 0;
+        continue;
+      }
+      // e^x = 2^n e^r
+      const n = Math.round(x * Math.LOG2E);
+      const r = Math.max(-0.35, Math.min(0.35, x - n * 6.931471803691238e-1 - n * 1.9082149292705877e-10));
+      emitted[k] = x === -Infinity ? 0 : Math.exp(r);
+      exponents[k] = x === -Infinity ? NOTHING : n;
+    }
+  };
+
+  /**
+   * to[s] = from[s] + from[s + way] + from[s + 2 way], the last where a blank may be left out between the two:
+   * `way` is -1 where paths come from, and 1 where they go to.
+   */
+  const join = (from: Lattice, fromRow: number, to: Lattice, toRow: number, way: 1 | -1): void => {
+    const { mantissa: fm, exponent: fe } = from;
+    const { mantissa: tm, exponent: te } = to;
+    const skips = way < 0 ? 0 : 2;
+    let i = from.at(fromRow);
+    let j = to.at(toRow);
+    for (let s = 0; s < states; s++, i++, j++) {
+      // the larger exponent wins, the other mantissa is brought down to it; nearly always they are the same
+      let m = fm[i] as number;
+      let e = fe[i] as number;
+      const m1 = fm[i + way] as number;
+      const e1 = fe[i + way] as number;
+      if (e1 === e) m += m1;
+      else if (e1 > e) {
+        m = m1 + m * pow2(e - e1);
+        e = e1;
+      } else m += m1 * pow2(e1 - e);
+      if (skip[s + skips] === 1) {
+        const m2 = fm[i + 2 * way] as number;
+        const e2 = fe[i + 2 * way] as number;
+        if (e2 === e) m += m2;
+        else if (e2 > e) {
+          m = m2 + m * pow2(e - e2);
+          e = e2;
+        } else m += m2 * pow2(e2 - e);
+      }
+      tm[j] = m;
+      te[j] = e;
+    }
+  };
+
+  /** row[s] = row[s] emission(s). */
+  const weigh = (lattice: Lattice, row: number): void => {
+    const { mantissa, exponent } = lattice;
+    let i = lattice.at(row);
+    for (let s = 0; s < states; s++, i++) {
+      const k = symbol[s] as number;
+      let m = (mantissa[i] as number) * (emitted[k] as number);
+      let e = (exponent[i] as number) + (exponents[k] as number);
+      if (m > LARGE) {
+        m *= SMALL;
+        e += 64;
+      } else if (m < SMALL) {
+        m *= LARGE;
+        e = m === 0 ? NOTHING : e - 64;
+      }
+      mantissa[i] = m;
+      exponent[i] = e;
+    }
+  };
+
+  /** The step to row t of alpha, `emit(t)` having been called. */
+  const advance = (t: number): void => {
+    join(alpha, (t - 1) % block, alpha, t % block, -1);
+    weigh(alpha, t % block);
+  };
+
+  // alpha: rows of one block of steps, and a copy of the first row of each block
+  const block = visit === undefined ? 2 : steps * states <= KEPT ? steps : Math.ceil(Math.sqrt(steps));
+  const alpha = new Lattice(block, states);
+  const starts = new Lattice(visit === undefined ? 0 : Math.ceil(steps / block), states);
+  let denominators = 0;
+  for (let t = 0; t < steps; t++) {
+    emit(t);
+    denominators += Math.log(sum[t] as number);
+    if (t > 0) advance(t);
+    else {
+      alpha.set(0, 0, 1);
+      if (states > 1) alpha.set(0, 1, 1);
+      weigh(alpha, 0);
+    }
+    if (visit !== undefined && t % block === 0) starts.copy(t / block, alpha, 0);
+  }
+  // P = alpha of the last two states
+  const last = alpha.at((steps - 1) % block) + states - 1;
+  const [a, b] = [alpha.exponent[last] as number, alpha.exponent[last - 1] as number];
+  const top = Math.max(a, b);
+  const p =
+    (alpha.mantissa[last] as number) * pow2(a - top) + (alpha.mantissa[last - 1] as number) * pow2(b - top);
+  if (p === 0) return Infinity;
+  const loss = denominators - (Math.log(p) + top * Math.LN2);
+  if (visit === undefined) return loss;
+
+  // beta, without the emission of its own step
+  let beta = new Lattice(1, states);
+  let next = new Lattice(1, states);
+  const occupancy = new Float64Array(states);
+  for (let t = steps - 1; t >= 0; t--) {
+    const begin = t - (t % block);
+    if (t % block === block - 1 && t < steps - 1) {
+      // this block of alpha was written over: again from its first row on
+      alpha.copy(0, starts, begin / block);
+      for (let u = begin + 1; u <= t; u++) {
+        emit(u);
+        advance(u);
+      }
+    }
+    if (t === steps - 1) {
+      beta.set(0, states - 1, 1);
+      if (states > 1) beta.set(0, states - 2, 1);
+    } else {
+      [beta, next] = [next, beta];
+      emit(t + 1);
+      weigh(next, 0);
+      join(next, 0, beta, 0, 1);
+    }
+    // the product, relative to its largest exponent, and divided by its sum: these are probabilities
+    const i = alpha.at(t - begin);
+    const j = beta.at(0);
+    let most = 2 * NOTHING;
+    for (let s = 0; s < states; s++) {
+      const e = (alpha.exponent[i + s] as number) + (beta.exponent[j + s] as number);
+      if (e > most) most = e;
+    }
+    let total = 0;
+    for (let s = 0; s < states; s++) {
+      const e = (alpha.exponent[i + s] as number) + (beta.exponent[j + s] as number);
+      const m = (alpha.mantissa[i + s] as number) * (beta.mantissa[j + s] as number) * pow2(e - most);
+      occupancy[s] = m;
+      total += m;
+    }
+    for (let s = 0; s < states; s++) occupancy[s] = (occupancy[s] as number) / total;
+    visit(t, occupancy, max[t] as number, Math.log(sum[t] as number));
+  }
+  return loss;
+}
+
+/** The n-th sample of a batch, as far as its lengths go. */
+export function sampleOf(b: Inputs, n: number): Sample {
+  const { steps, samples, classes, labels, timeMajor, blank, logits } = b;
+  return {
+    steps: b.inputLengths[n] as number,
+    classes,
+    blank,
+    logits,
+    first: n * (timeMajor ? classes : steps * classes),
+    stride: timeMajor ? samples * classes : classes,
+    target: b.targets.subarray(n * labels, n * labels + (b.targetLengths[n] as number)),
+  };
+}
+
+/** -log of the sum, over all paths that collapse to the target, of prod_t softmax(x_t); the gradient is softmax - occupancy. */
+export const ctcLoss: CtcReference = (b) => {
+  const { classes, blank, grad, factors, values, zeroInfinity, perLabel } = b;
+  const occupied = new Float64Array(classes);
+  grad?.fill(0);
+  let sum = 0;
+  for (let n = 0; n < b.samples; n++) {
+    const sample = sampleOf(b, n);
+    const { steps, first, stride, target, logits } = sample;
+    const factor = factors?.[n] ?? 1;
+    const visit = (t: number, occupancy: Float64Array, max: number, log: number): void => {
+      occupied.fill(0);
+      bySymbol(occupancy, target, blank, occupied);
+      const row = first + t * stride;
+      for (let c = 0; c < classes; c++) {
+        const softmax = Math.exp((logits[row + c] as number) - max - log);
+        (grad as FloatArray)[row + c] = factor * (softmax - (occupied[c] as number));
+      }
+    };
+    const loss = pass(sample, grad === undefined ? undefined : visit);
+    const value = zeroInfinity && loss === Infinity ? 0 : loss;
+    if (!Number.isFinite(value)) {
+      for (let t = 0; t < steps; t++)
+        grad?.fill(Number.NaN, first + t * stride, first + t * stride + classes);
+    }
+    if (values !== undefined) values[n] = value;
+    sum += perLabel ? value / Math.max(1, target.length) : value;
+  }
+  return sum;
+};
+
+/**
+ * The probability of each symbol at each step given the target, laid out as the logits; and in `states`, where that is given, of
+ * each state: rows of 2 S + 1 with S the longest target's, laid out as the logits' rows.
+ */
+export function ctcPosteriors(b: Inputs, symbols: FloatArray, states?: FloatArray): void {
+  const { samples, classes, blank, timeMajor } = b;
+  const width = 2 * b.targetLengths.reduce((most, length) => Math.max(most, length), 0) + 1;
+  symbols.fill(0);
+  states?.fill(0);
+  for (let n = 0; n < samples; n++) {
+    const sample = sampleOf(b, n);
+    const { first, stride, target } = sample;
+    const stateRow = (t: number): number => (timeMajor ? t * samples + n : n * b.steps + t) * width;
+    const loss = pass(sample, (t, occupancy) => {
+      bySymbol(occupancy, target, blank, symbols, first + t * stride);
+      states?.set(occupancy, stateRow(t));
+    });
+    if (Number.isFinite(loss)) continue;
+    for (let t = 0; t < sample.steps; t++) {
+      symbols.fill(Number.NaN, first + t * stride, first + t * stride + classes);
+      states?.fill(Number.NaN, stateRow(t), stateRow(t) + width);
+    }
+  }
+}
+
+/** Adds the probabilities of the states to those of their symbols. */
+export function bySymbol(
+  occupancy: Float64Array,
+  target: Int32Array,
+  blank: number,
+  to: FloatArray,
+  first = 0,
+): void {
+  for (let s = 0; s < occupancy.length; s++) {
+    const c = first + (s % 2 === 0 ? blank : (target[(s - 1) / 2] as number));
+    to[c] = (to[c] as number) + (occupancy[s] as number);
+  }
+}

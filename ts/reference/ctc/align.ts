@@ -1,0 +1,123 @@
+/**
+ * The best path through a target's lattice (Viterbi), in double precision: the lattice of ../ctc.ts with the largest of what
+ * comes in instead of the sum.
+ *
+ * What multiplies all states of a step alike does not change which path is best, so logits are taken relative to their step's
+ * largest, and the softmax denominators come in at the end, along the path. Ties: a path rather stays in its state than goes on to
+ * the next, and rather that than leaves out a blank; it rather ends in the last label than in the blank behind.
+ */
+import type { FloatArray } from "../../types.js";
+import { feasible, type Inputs, type Sample, sampleOf } from "../ctc.js";
+
+/** Stands in a target for any class: it has probability 1 at each step. */
+export const WILDCARD = -1;
+
+/** A batch, and where its alignments go. */
+export interface Alignments extends Inputs {
+  /** The log-probability of each best path; -Infinity where there is none, NaN where a step is no distribution. */
+  readonly scores: FloatArray;
+  /** The symbol of each step, [samples, steps]: a class, or the wildcard. */
+  readonly path: Int32Array;
+  /** The first step of each label and the one behind its last, [samples, labels]. */
+  readonly starts: Int32Array;
+  readonly ends: Int32Array;
+  /** The log-probability of each label's steps, [samples, labels]. */
+  readonly logProbs: FloatArray;
+}
+
+/** Writes the alignments and gives the sum of the scores. What has no path is left alone but for its score. */
+export type AlignReference = (b: Alignments) => number;
+
+/**
+ * The largest logit of each step, and the logarithm of the softmax's denominator relative to it: log softmax(x) is x - max - log, in
+ * this order. Undefined where a step is no distribution.
+ */
+export function normalisers(sample: Sample): { max: Float64Array; log: Float64Array } | undefined {
+  const { steps, classes, logits, first, stride } = sample;
+  const max = new Float64Array(steps);
+  const log = new Float64Array(steps);
+  for (let t = 0; t < steps; t++) {
+    const row = first + t * stride;
+    let largest = -Infinity;
+    for (let c = 0; c < classes; c++) {
+      const x = logits[row + c] as number;
+      if (x > largest || Number.isNaN(x)) largest = x;
+    }
+    let sum = 0;
+    for (let c = 0; c < classes; c++) sum += Math.exp((logits[row + c] as number) - largest);
+    if (Number.isNaN(sum)) return undefined;
+    max[t] = largest;
+    log[t] = Math.log(sum);
+  }
+  return { max, log };
+}
+
+export const ctcAlign: AlignReference = (b) => {
+  let total = 0;
+  for (let n = 0; n < b.samples; n++) {
+    const score = align(b, n);
+    b.scores[n] = score;
+    total += score;
+  }
+  return total;
+};
+
+function align(b: Alignments, n: number): number {
+  const sample = sampleOf(b, n);
+  const { steps, blank, logits, first, stride, target } = sample;
+  const known = normalisers(sample);
+  if (known === undefined) return Number.NaN;
+  if (!feasible(target, steps)) return -Infinity;
+  if (steps === 0) return 0;
+  const { max, log } = known;
+  const states = 2 * target.length + 1;
+  const symbol = (s: number): number => (s % 2 === 0 ? blank : (target[(s - 1) / 2] as number));
+  /** The logarithm of a symbol's probability, but for its step's denominator. */
+  const emission = (t: number, c: number): number =>
+    c === WILDCARD ? (log[t] as number) : (logits[first + t * stride + c] as number) - (max[t] as number);
+
+  let best = new Float64Array(states).fill(-Infinity);
+  let before = new Float64Array(states);
+  /** From how many states below each state was entered. */
+  const back = new Uint8Array(steps * states);
+  best[0] = 0;
+  for (let t = 0; t < steps; t++) {
+    [before, best] = [best, before];
+    for (let s = 0; s < states; s++) {
+      let most = before[s] as number;
+      let from = 0;
+      if (s > 0 && (before[s - 1] as number) > most) {
+        most = before[s - 1] as number;
+        from = 1;
+      }
+      const skips = s > 1 && s % 2 === 1 && symbol(s) !== symbol(s - 2);
+      if (skips && (before[s - 2] as number) > most) {
+        most = before[s - 2] as number;
+        from = 2;
+      }
+      best[s] = most + emission(t, symbol(s));
+      back[t * states + s] = from;
+    }
+  }
+  let s = states - 1;
+  if (s > 0 && (best[s - 1] as number) >= (best[s] as number)) s--;
+  if (best[s] === -Infinity) return -Infinity;
+
+  const labels = n * b.labels;
+  b.logProbs.fill(0, labels, labels + target.length);
+  let score = 0;
+  for (let t = steps - 1; t >= 0; t--) {
+    const c = symbol(s);
+    b.path[n * b.steps + t] = c;
+    const logProb = emission(t, c) - (log[t] as number);
+    score += logProb;
+    if (s % 2 === 1) {
+      const i = labels + (s - 1) / 2;
+      if (t === steps - 1 || (b.ends[i] as number) === 0) b.ends[i] = t + 1;
+      b.starts[i] = t;
+      b.logProbs[i] = (b.logProbs[i] as number) + logProb;
+    }
+    s -= back[t * states + s] as number;
+  }
+  return score;
+}

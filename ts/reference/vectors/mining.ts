@@ -1,0 +1,106 @@
+/** Triplets of a batch as plain loops in double precision: what the kernel computes is defined here; the js engine runs it. */
+import type { FloatArray } from "../../types.js";
+import type { Many } from "./many.js";
+
+function add(to: FloatArray, at: number, g: number): void {
+  to[at] = (to[at] as number) + g;
+}
+
+/** Which triplets of an anchor count. */
+const MINING = { hard: 0, semiHard: 1, all: 2 } as const;
+
+/**
+ * max(0, margin + d(a, p) - d(a, n)), or log(1 + exp(d(a, p) - d(a, n))) with a soft margin, over triplets of a batch:
+ * hard: the farthest positive and the nearest negative of each anchor; semi-hard: each positive with the nearest negative that
+ * is farther than it, or with the farthest where none is; all: all. Of several at one distance the first counts; one that is NaN is
+ * taken as the farthest and as the nearest.
+ * Parameters: the mining, margin, squared, soft, mean.
+ */
+export function batchTriplet({ rows: count, length, a: x, labels: given, ...rest }: Many): number {
+  const { values, gradA: grad, upstream, stats, parameters } = rest;
+  const labels = given as Int32Array;
+  const [mining, margin, squared, soft, mean] = parameters as [number, number, number, number, number];
+  const distances = new Float64Array(count);
+  const gradient = new Float64Array(count * length);
+  let [sum, counted, active] = [0, 0, 0];
+  /** Adds up*d(i, j) to the gradient. */
+  const pull = (up: number, i: number, j: number): void => {
+    const d = distances[j] as number;
+    if (up === 0 || (squared === 0 && d === 0)) return;
+    const factor = squared === 1 ? 2 * up : up / d;
+    for (let k = 0; k < length; k++) {
+      const g = factor * ((x[i * length + k] as number) - (x[j * length + k] as number));
+      add(gradient, i * length + k, g);
+      add(gradient, j * length + k, -g);
+    }
+  };
+  for (let i = 0; i < count; i++) {
+    for (let j = 0; j < count; j++) {
+      let square = 0;
+      for (let k = 0; k < length; k++)
+        square += ((x[i * length + k] as number) - (x[j * length + k] as number)) ** 2;
+      distances[j] = squared === 1 ? square : Math.sqrt(square);
+    }
+    const up = upstream === undefined ? 1 : (upstream[i] as number);
+    let loss = 0;
+    const weights = new Float64Array(count);
+    const triplet = (p: number, n: number): void => {
+      const gap = (distances[p] as number) - (distances[n] as number);
+      const z = soft === 1 ? gap : margin + gap;
+      const value = soft === 1 ? Math.max(gap, 0) + Math.log1p(Math.exp(-Math.abs(gap))) : Math.max(0, z);
+      const slope = soft === 1 ? 1 / (1 + Math.exp(-gap)) : z <= 0 ? 0 : 1;
+      loss += value;
+      counted += 1;
+      // a soft margin is never done, however small the slope
+      if (slope === 0 && soft === 0) return;
+      active += 1;
+      add(weights, p, slope);
+      add(weights, n, slope);
+    };
+    const negatives = [];
+    const positives = [];
+    for (let j = 0; j < count; j++) {
+      if (labels[j] !== labels[i]) negatives.push(j);
+      else if (j !== i) positives.push(j);
+    }
+    const [firstPositive, firstNegative] = [positives[0], negatives[0]];
+    if (firstPositive !== undefined && firstNegative !== undefined) {
+      const at = (j: number): number => distances[j] as number;
+      const first = (
+        from: readonly number[],
+        better: (d: number, best: number) => boolean,
+      ): number | undefined => {
+        let best: number | undefined;
+        for (const j of from) {
+          if (Number.isNaN(at(j))) return j;
+          if (best === undefined || better(at(j), at(best))) best = j;
+        }
+        return best;
+      };
+      const nearest = (from: readonly number[], above = -Infinity): number | undefined =>
+        first(
+          from.filter((j) => Number.isNaN(at(j)) || at(j) > above),
+          (d, best) => d < best,
+        );
+      const farthest = (from: readonly number[], otherwise: number): number =>
+        first(from, (d, best) => d > best) ?? otherwise;
+      if (mining === MINING.hard)
+        triplet(farthest(positives, firstPositive), nearest(negatives) ?? firstNegative);
+      else if (mining === MINING.semiHard) {
+        for (const p of positives)
+          triplet(p, nearest(negatives, at(p)) ?? farthest(negatives, firstNegative));
+      } else for (const p of positives) for (const n of negatives) triplet(p, n);
+    }
+    for (const p of positives) pull(up * (weights[p] as number), i, p);
+    for (const n of negatives) pull(-up * (weights[n] as number), i, n);
+    if (values !== undefined) values[i] = loss;
+    sum += loss;
+  }
+  // of all triplets the mean is that of those above 0
+  const divisor = mining === MINING.all ? Math.min(counted, Math.max(active, 1)) : counted;
+  const scale = mean === 1 ? rest.scale / divisor : rest.scale;
+  if (grad !== undefined)
+    for (let k = 0; k < gradient.length; k++) grad[k] = divisor === 0 ? 0 : scale * (gradient[k] as number);
+  stats?.set([divisor, active]);
+  return sum;
+}

@@ -1,0 +1,2 @@
+/** No core, ever: WebAssembly is not attempted. */
+export const source = null;

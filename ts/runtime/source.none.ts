@@ -1,0 +1,2 @@
+/** No core in this bundle: `ready(source)` brings it. */
+export const source = undefined;

@@ -1,0 +1,99 @@
+/** The arrays of numbers that go in as they are. */
+export type TypedArray =
+  | Float32Array
+  | Float64Array
+  | Int8Array
+  | Uint8Array
+  | Uint8ClampedArray
+  | Int16Array
+  | Uint16Array
+  | Int32Array
+  | Uint32Array
+  | BigInt64Array
+  | BigUint64Array;
+
+/** The arrays that values and gradients come back in. */
+export type FloatArray = Float32Array | Float64Array;
+
+/** The two precisions: float32 is computed in single precision, float64 in double precision. */
+export type DType = "float32" | "float64";
+
+/** Nested arrays of numbers, `[[1, 2], [3, 4]]`; the innermost may be typed arrays. */
+export type Nested = readonly number[] | readonly TypedArray[] | readonly Nested[];
+
+/** Numbers and the shape they stand in, row by row (the last axis is contiguous). */
+export interface Tensor<A extends TypedArray = FloatArray> {
+  readonly data: A;
+  readonly shape: readonly number[];
+}
+
+/** A tensor of which others call the shape `dims`, as onnxruntime does. */
+export interface DimsTensor {
+  readonly data: TypedArray;
+  readonly dims: readonly number[];
+}
+
+/**
+ * What a loss takes for an input: a number, a typed array (one axis), nested arrays, or `{ data, shape }` or
+ * `{ data, dims }`. Float32Arrays are computed in single precision; as soon as a Float64Array or plain numbers take part,
+ * in double precision. Arrays of integers go with either.
+ */
+export type Input = number | TypedArray | Nested | Tensor<TypedArray> | DimsTensor;
+
+/** How the losses of the elements, rows or samples become one: not at all, by their mean, by their sum. */
+export type Reduction = "none" | "mean" | "sum";
+
+/** Where to write: an array of the right length, or a tensor whose data is one. */
+export type Output = FloatArray | { readonly data: FloatArray };
+
+/** The options that every loss takes; `G` are the names of its differentiable inputs, `R` reductions of its own. */
+export interface CommonOptions<G extends string = string, R extends string = never> {
+  /** `"mean"` (default) and `"sum"` give a number, `"none"` a tensor of the single losses. */
+  reduction?: Reduction | R | undefined;
+  /**
+   * The gradient that flows in from above, dL/d(value): a number (default 1), or with reduction `"none"` also one number per
+   * loss. The gradients that come out are multiplied by it.
+   */
+  upstream?: Input | undefined;
+  /** The inputs to differentiate (default: all differentiable ones). No work is done for others. */
+  wrt?: readonly G[] | undefined;
+  /** Arrays to write into, so that nothing is allocated. They may live in the core's memory ({@link allocate}). */
+  out?:
+    | { value?: Output | undefined; grads?: { readonly [name in G]?: Output | undefined } | undefined }
+    | undefined;
+}
+
+/** A value together with the gradients of its differentiable inputs, by the inputs' names. */
+export interface ValueAndGrad<V, G extends string> {
+  value: V;
+  grads: { [name in G]: Tensor };
+}
+
+/**
+ * A loss: called, it gives the value; `.valueAndGrad` gives the value and the gradients in one pass.
+ * `I` are its inputs, `G` the names of the differentiable ones, `O` its own options, `R` its own reductions.
+ */
+export interface Loss<I extends readonly unknown[], G extends string, O = unknown, R extends string = never> {
+  /** One loss per element, row or sample. */
+  (...args: [...I, options: O & CommonOptions<G> & { reduction: "none" }]): Tensor;
+  /** The mean or the sum of the losses. */
+  (...args: [...I, options?: O & CommonOptions<G, R>]): number;
+  /** The losses and the gradient of their sum, weighted with `upstream`. */
+  valueAndGrad<W extends G = G>(
+    ...args: [...I, options: O & CommonOptions<G> & { reduction: "none"; wrt?: readonly W[] | undefined }]
+  ): ValueAndGrad<Tensor, W>;
+  /** The mean or sum of the losses, and its gradient times `upstream`. */
+  valueAndGrad<W extends G = G>(
+    ...args: [...I, options?: O & CommonOptions<G, R> & { wrt?: readonly W[] | undefined }]
+  ): ValueAndGrad<number, W>;
+}
+
+/** A function that is no loss: it gives a tensor, and has the same two faces. */
+export interface Mapping<I extends readonly unknown[], G extends string, O = unknown> {
+  /** The value. */
+  (...args: [...I, options?: O & Omit<CommonOptions<G>, "reduction">]): Tensor;
+  /** The value, and the gradient of sum(upstream * value). */
+  valueAndGrad<W extends G = G>(
+    ...args: [...I, options?: O & Omit<CommonOptions<G>, "reduction"> & { wrt?: readonly W[] | undefined }]
+  ): ValueAndGrad<Tensor, W>;
+}
