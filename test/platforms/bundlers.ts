@@ -1,0 +1,204 @@
+/** Bundlers, each with what its users have after its first page of documentation; the bundles run in Chromium. */
+import { run } from "../../scripts/support.mjs";
+import { html } from "./browsers.js";
+import type { Platform, Result } from "./platform.js";
+import { program, type Wanted } from "./program.js";
+import {
+  type Browser,
+  browser,
+  freePort,
+  project,
+  reporting,
+  serving,
+  site,
+  tool,
+  versionOf,
+} from "./workshop.js";
+
+interface Way {
+  readonly way: string;
+  readonly wanted?: Wanted;
+  /** Files beside `main.js` and the page. */
+  readonly files?: Readonly<Record<string, string>>;
+  /** The page's script, below the project. */
+  readonly script: string;
+  /** Where the page is, below the project. */
+  readonly page?: string;
+  readonly engine?: "wasm" | "js";
+  /** The command that bundles. */
+  readonly args: readonly string[];
+  /** A server that is asked for the page instead of the site, at a port. */
+  readonly serve?: (port: number) => readonly string[];
+}
+
+/** The core as a file of the bundle, by the address that the bundler gives it. */
+const slim = (imports: string): Wanted => ({
+  from: "perdida/slim",
+  imports,
+  before: "await perdida.ready(core);",
+});
+
+const webpackBuild = `
+import webpack from "webpack";
+const done = (error, stats) => {
+  if (error || stats.hasErrors()) throw error ?? new Error(stats.toString());
+};
+webpack(
+  { mode: "production", entry: "./main.js", output: { path: import.meta.dirname + "/out", filename: "main.js" } },
+  done,
+);
+`;
+
+const WAYS: Readonly<Record<string, readonly Way[]>> = {
+  vite: [
+    {
+      way: "build",
+      script: "main.js",
+      page: "dist/",
+      args: [tool("vite/bin/vite.js"), "build", "--base", "./", "--logLevel", "error"],
+    },
+    {
+      way: "dev",
+      script: "main.js",
+      args: [],
+      serve: (port) => [
+        tool("vite/bin/vite.js"),
+        "--port",
+        String(port),
+        "--strictPort",
+        "--host",
+        "127.0.0.1",
+      ],
+    },
+    {
+      way: "build, `perdida/slim` with `perdida.wasm?url`",
+      wanted: slim('import core from "perdida/perdida.wasm?url";'),
+      script: "main.js",
+      page: "dist/",
+      // top-level await
+      args: [tool("vite/bin/vite.js"), "build", "--base", "./", "--logLevel", "error"],
+    },
+    {
+      way: "build, `perdida/js`",
+      wanted: { from: "perdida/js" },
+      script: "main.js",
+      page: "dist/",
+      engine: "js",
+      args: [tool("vite/bin/vite.js"), "build", "--base", "./", "--logLevel", "error"],
+    },
+  ],
+  webpack: [
+    { way: "build", files: { "build.mjs": webpackBuild }, script: "out/main.js", args: ["build.mjs"] },
+    {
+      way: "build, `perdida/slim` with `new URL`",
+      wanted: slim('const core = new URL("perdida/perdida.wasm", import.meta.url);'),
+      files: { "build.mjs": webpackBuild },
+      script: "out/main.js",
+      args: ["build.mjs"],
+    },
+  ],
+  rollup: [
+    {
+      way: "build",
+      script: "out/main.js",
+      args: [
+        tool("rollup/dist/bin/rollup"),
+        "main.js",
+        "-o",
+        "out/main.js",
+        "-f",
+        "es",
+        "-p",
+        "@rollup/plugin-node-resolve",
+        "--silent",
+      ],
+    },
+  ],
+  esbuild: [
+    {
+      way: "build",
+      script: "out/main.js",
+      args: [
+        tool("esbuild/bin/esbuild"),
+        "main.js",
+        "--bundle",
+        "--minify",
+        "--format=esm",
+        "--outdir=out",
+        "--log-level=error",
+      ],
+    },
+    {
+      way: "build, `perdida/slim` with `--loader:.wasm=file`",
+      wanted: slim('import file from "perdida/perdida.wasm";\nconst core = new URL(file, import.meta.url);'),
+      script: "out/main.js",
+      args: [
+        ...[
+          tool("esbuild/bin/esbuild"),
+          "main.js",
+          "--bundle",
+          "--minify",
+          "--format=esm",
+          "--outdir=out",
+          "--log-level=error",
+        ],
+        "--loader:.wasm=file",
+      ],
+    },
+  ],
+};
+
+function platform(word: string, name: string): Platform {
+  return {
+    name,
+    word,
+    async run() {
+      const shown = await browser("chromium");
+      const results: Result[] = [];
+      for (const [i, way] of (WAYS[word] ?? []).entries())
+        results.push(await bundle(`${word}${i}`, word, way, shown));
+      return results;
+    },
+  };
+}
+
+async function bundle(id: string, word: string, one: Way, shown: Browser): Promise<Result> {
+  const {
+    way,
+    wanted = { from: "perdida" },
+    files = {},
+    script,
+    page = "",
+    engine = "wasm",
+    args,
+    serve,
+  } = one;
+  const { origin } = await site();
+  const report = reporting(origin, id);
+  const folder = await project(id, {
+    "index.html": html(script),
+    // Vite copies what lies in public/
+    "report.js": report,
+    "public/report.js": report,
+    "main.js": program(wanted, "report"),
+    ...files,
+  });
+  const visit = (url: string) => shown.visit(url, id);
+  if (args.length > 0) await run(process.execPath, args, { cwd: folder });
+  const answer =
+    serve === undefined
+      ? await visit(`${origin}/${id}/${page}`)
+      : await freePort().then((port) =>
+          serving(process.execPath, serve(port), { cwd: folder, port }, () =>
+            visit(`http://127.0.0.1:${port}/`),
+          ),
+        );
+  return { way, version: versionOf(word), engine, answer };
+}
+
+export const bundlers: readonly Platform[] = [
+  platform("vite", "Vite"),
+  platform("webpack", "webpack"),
+  platform("rollup", "rollup"),
+  platform("esbuild", "esbuild"),
+];

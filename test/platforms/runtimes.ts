@@ -1,0 +1,182 @@
+/** Node, Deno, Bun and workerd. */
+import { copyFileSync } from "node:fs";
+import { join } from "node:path";
+import { run } from "../../scripts/support.mjs";
+import type { Platform, Result } from "./platform.js";
+import { type Answer, program, type Wanted } from "./program.js";
+import { answerOf, binary, freePort, NotHere, project, read, serving, versionOf } from "./workshop.js";
+
+const MAIN: Wanted = { from: "perdida" };
+const JS: Wanted = { from: "perdida/js" };
+const CJS: Wanted = { from: "perdida", format: "cjs" };
+/** The core from the package's file, in a runtime with Node's modules. */
+const SLIM: Wanted = {
+  from: "perdida/slim",
+  imports: 'import { readFileSync } from "node:fs";\nimport { fileURLToPath } from "node:url";',
+  before: 'await perdida.ready(readFileSync(fileURLToPath(import.meta.resolve("perdida/perdida.wasm"))));',
+};
+
+/** The programs of a runtime that knows packages. */
+const FILES = {
+  "main.mjs": program(MAIN, "console.log"),
+  "main.cjs": program(CJS, "console.log"),
+  "js.mjs": program(JS, "console.log"),
+  "slim.mjs": program(SLIM, "console.log"),
+  "worker.mjs": program(
+    { ...MAIN, imports: 'import { parentPort } from "node:worker_threads";' },
+    "parentPort.postMessage",
+  ),
+  "thread.mjs": `import { Worker } from "node:worker_threads";
+new Worker(new URL("worker.mjs", import.meta.url)).on("message", (text) => console.log(text));`,
+};
+
+const WAYS: readonly (readonly [way: string, file: keyof typeof FILES, engine: "wasm" | "js"])[] = [
+  ["ESM", "main.mjs", "wasm"],
+  ["CommonJS", "main.cjs", "wasm"],
+  ["worker_threads", "thread.mjs", "wasm"],
+  ["`perdida/slim`", "slim.mjs", "wasm"],
+  ["`perdida/js`", "js.mjs", "js"],
+];
+
+function node(major: number): Platform {
+  return {
+    name: `Node ${major}`,
+    word: `node${major}`,
+    async run() {
+      const here = Number(process.versions.node.split(".")[0]) === major;
+      let path = process.execPath;
+      try {
+        path = binary(`node-${major}-${process.platform}-${process.arch}`, "bin/node");
+      } catch (error) {
+        if (!(error instanceof NotHere) || !here) throw error;
+      }
+      const version = (await run(path, ["--version"])).trim().slice(1);
+      const folder = await project(`node${major}`, FILES);
+      const results: Result[] = [];
+      for (const [way, file, engine] of WAYS)
+        results.push({ way, version, engine, answer: await answerOf(path, [file], folder) });
+      return results;
+    },
+  };
+}
+
+const deno: Platform = {
+  name: "Deno",
+  word: "deno",
+  async run() {
+    const path = binary("@deno", "deno", "deno.exe");
+    const folder = await project("deno", FILES);
+    const env = { DENO_NO_UPDATE_CHECK: "1", DENO_DIR: join(folder, ".deno") };
+    const results: Result[] = [];
+    for (const [way, file, engine] of WAYS) {
+      const args = ["run", "--cached-only", "--no-lock", "--allow-read", file];
+      results.push({
+        way,
+        version: versionOf("deno"),
+        engine,
+        answer: await answerOf(path, args, folder, env),
+      });
+    }
+    return results;
+  },
+};
+
+const bun: Platform = {
+  name: "Bun",
+  word: "bun",
+  async run() {
+    const path = binary("@oven", "bin/bun", "bin/bun.exe");
+    const folder = await project("bun", FILES);
+    const results: Result[] = [];
+    for (const [way, file, engine] of WAYS) {
+      results.push({
+        way,
+        version: versionOf("bun"),
+        engine,
+        answer: await answerOf(path, ["run", file], folder),
+      });
+    }
+    return results;
+  },
+};
+
+/**
+ * A worker that computes when it is asked (at its start it would still be free to compile); esbuild bundles it as wrangler does, with
+ * the wasm left beside it as a module.
+ */
+const worker = (wanted: Wanted): string =>
+  program(wanted, (answer) => `export default { fetch: () => new Response(${answer}) };`);
+
+const CONFIG = (port: number): string => `using Workerd = import "/workerd/workerd.capnp";
+const config :Workerd.Config = (
+  services = [(name = "main", worker = .worker)],
+  sockets = [(name = "http", address = "127.0.0.1:${port}", http = (), service = "main")],
+);
+const worker :Workerd.Worker = (
+  modules = [
+    (name = "worker.js", esModule = embed "out/worker.js"),
+    (name = "perdida.wasm", wasm = embed "out/perdida.wasm"),
+  ],
+  compatibilityDate = "2026-01-01",
+);
+`;
+
+const BUNDLE = `
+import { build } from "esbuild";
+const [conditions] = process.argv.slice(2);
+const wasm = {
+  name: "wasm",
+  setup: (build) => build.onResolve({ filter: /\\.wasm$/ }, () => ({ path: "./perdida.wasm", external: true })),
+};
+await build({
+  entryPoints: ["worker.js"],
+  outdir: "out",
+  bundle: true,
+  format: "esm",
+  conditions: conditions ? conditions.split(",") : [],
+  plugins: [wasm],
+});
+`;
+
+const workerd: Platform = {
+  name: "workerd",
+  word: "workerd",
+  async run() {
+    const path = binary("@cloudflare", "bin/workerd", "bin/workerd.exe");
+    const ways: readonly (readonly [
+      way: string,
+      wanted: Wanted,
+      conditions: string,
+      engine: "wasm" | "js",
+    ])[] = [
+      ["condition `workerd`", MAIN, "workerd,worker", "wasm"],
+      ["without that condition", MAIN, "", "js"],
+      [
+        "`perdida/slim` with the module",
+        {
+          from: "perdida/slim",
+          imports: 'import module from "perdida/perdida.wasm";',
+          before: "await perdida.ready(module);",
+        },
+        "",
+        "wasm",
+      ],
+      ["`perdida/js`", JS, "", "js"],
+    ];
+    const results: Result[] = [];
+    for (const [i, [way, wanted, conditions, engine]] of ways.entries()) {
+      const port = await freePort();
+      const files = { "worker.js": worker(wanted), "bundle.mjs": BUNDLE, "config.capnp": CONFIG(port) };
+      const folder = await project(`workerd${i}`, files);
+      await run(process.execPath, ["bundle.mjs", conditions], { cwd: folder });
+      copyFileSync(join(folder, "node_modules/perdida/dist/perdida.wasm"), join(folder, "out/perdida.wasm"));
+      const answer: Answer = await serving(path, ["serve", "config.capnp"], { cwd: folder, port }, async () =>
+        read(await (await fetch(`http://127.0.0.1:${port}/`)).text()),
+      );
+      results.push({ way, version: versionOf("workerd"), engine, answer });
+    }
+    return results;
+  },
+};
+
+export const runtimes: readonly Platform[] = [node(20), node(22), node(24), deno, bun, workerd];
