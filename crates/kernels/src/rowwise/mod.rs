@@ -250,8 +250,15 @@ pub fn run<L: Lanes>(op: Op, r: &mut Rows<L::Scalar>) -> f64 {
             Op::MultiLabelMarginLoss => margins::multi_label_margin_loss::<L>(&mut one),
             Op::MultiLabelSoftMarginLoss => margins::multi_label_soft_margin_loss::<L>(&mut one),
             Op::LogSumExp => softmax::log_sum_exp::<L>(&mut one),
-            Op::LogSoftmax => softmax::log_softmax::<L>(&mut one),
-            Op::Softmax => softmax::softmax::<L>(&mut one),
+            // functions are not added up
+            Op::LogSoftmax => {
+                softmax::log_softmax::<L>(&mut one);
+                0.0
+            }
+            Op::Softmax => {
+                softmax::softmax::<L>(&mut one);
+                0.0
+            }
         };
         sum += value;
         if !mapping {

@@ -3,7 +3,7 @@
 //! Three passes over a row that is in the first cache after the first: the largest number; exp(x - largest), added up, and
 //! kept where the gradient will be; a factor on each. The exponential is nearly all of the work, so it is taken
 //! once for value and gradient, and nothing is written where no gradient is wanted.
-use super::{cut, load, load_tail, store, store_tail, vectors, Row};
+use super::{load, load_tail, store, store_tail, vectors, Row};
 use lanes::{F64x2, Ints, Lanes, Real};
 
 /// A row's exponentials, summed up.
@@ -208,41 +208,48 @@ pub fn log_sum_exp<L: Lanes>(row: &mut Row<L::Scalar>) -> f64 {
 }
 
 /// y = x - logSumExp(x); the gradient is g - softmax(x) sum(g).
-pub fn log_softmax<L: Lanes>(row: &mut Row<L::Scalar>) -> f64 {
+pub fn log_softmax<L: Lanes>(row: &mut Row<L::Scalar>) {
     let e = exponentials::<L>(row.x, row.grad);
     let (max, log) = (L::of(e.max), L::of(e.log()));
     let zero = L::Scalar::ZERO;
-    let (mut sum, mut total) = (F64x2::zero(), F64x2::zero());
+    let (whole, tail) = L::chunks(row.x);
+    let (to, to_tail) = L::chunks_mut(row.values);
+    for (x, to) in whole.iter().zip(to) {
+        (L::from_array(x) - max - log).store(to);
+    }
+    store_tail(to_tail, load_tail::<L>(tail, zero) - max - log);
+    if row.grad.is_empty() {
+        return;
+    }
     let n = row.x.len();
-    for i in 0..vectors::<L>(n) {
-        let y = load::<L>(row.x, i, zero) - max - log;
-        store(row.values, i, y);
-        sum = cut(y, i, n).add_to_f64(sum);
+    let mut total = F64x2::zero();
+    for i in 0..vectors::<L>(row.upstream.len()) {
         total = load::<L>(row.upstream, i, zero).add_to_f64(total);
     }
     let total = if row.upstream.is_empty() { n as f64 } else { total.sum() };
     let (scale, share) = (L::of(row.scale), L::of(row.scale * total / e.sum));
-    for i in 0..vectors::<L>(row.grad.len()) {
+    for i in 0..vectors::<L>(n) {
         let g = load::<L>(row.upstream, i, L::Scalar::ONE) * scale;
         let gradient = g - load::<L>(row.grad, i, zero) * share;
         store(row.grad, i, gradient);
     }
-    sum.sum()
 }
 
 /// y = exp(x - logSumExp(x)); the gradient is y (g - sum(g y)).
-pub fn softmax<L: Lanes>(row: &mut Row<L::Scalar>) -> f64 {
+pub fn softmax<L: Lanes>(row: &mut Row<L::Scalar>) {
     let wanted = !row.values.is_empty();
-    let e = exponentials::<L>(row.x, if wanted { &mut *row.values } else { &mut *row.grad });
-    let (scale, share) = (L::of(row.scale), L::of(1.0 / e.sum));
+    let kept = if wanted { &mut *row.values } else { &mut *row.grad };
+    let e = exponentials::<L>(row.x, kept);
+    multiply::<L>(kept, 1.0 / e.sum);
+    if row.grad.is_empty() {
+        return;
+    }
+    let scale = L::of(row.scale);
     let zero = L::Scalar::ZERO;
-    let (mut sum, mut total) = (F64x2::zero(), F64x2::zero());
+    let mut total = F64x2::zero();
     for i in 0..vectors::<L>(row.x.len()) {
-        // where neither is wanted nothing was kept, and nothing but zeros is added up
-        let y = load::<L>(if wanted { row.values } else { row.grad }, i, zero) * share;
-        store(if wanted { &mut *row.values } else { &mut *row.grad }, i, y);
+        let y = load::<L>(if wanted { row.values } else { row.grad }, i, zero);
         let g = load::<L>(row.upstream, i, L::Scalar::ONE) * scale;
-        sum = y.add_to_f64(sum);
         total = (g * y).add_to_f64(total);
     }
     let total = L::of(total.sum());
@@ -251,5 +258,4 @@ pub fn softmax<L: Lanes>(row: &mut Row<L::Scalar>) -> f64 {
         let g = load::<L>(row.upstream, i, L::Scalar::ONE) * scale;
         store(row.grad, i, y * (g - total));
     }
-    sum.sum()
 }
