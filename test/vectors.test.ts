@@ -22,6 +22,7 @@ import type { FloatArray, Tensor } from "../ts/types.js";
 import { expectClose, expectSameBits, valuesOf } from "./support/close.js";
 import { ENGINES, on } from "./support/engines.js";
 import { randomStream, sample } from "./support/generate.js";
+import { expectRefusal } from "./support/refusal.js";
 
 const NONE = { reduction: "none" } as const;
 
@@ -661,23 +662,7 @@ for (const engine of ENGINES) {
     ];
     for (const [title, run, code, message] of cases) {
       check(title, () => {
-        let error: unknown;
-        try {
-          run();
-        } catch (e) {
-          error = e;
-        }
-        expect(error).toBeInstanceOf(Error);
-        expect((error as Error).message).toContain(message);
-        expect(error).toMatchObject({
-          code,
-          argument: expect.any(String),
-          expected: expect.any(String),
-          received: expect.any(String),
-        });
-        expect(error).toBeInstanceOf(
-          /^(RANGE|SHAPE|RANK|NUMBER|LENGTH|LABEL)$/.test(code) ? RangeError : TypeError,
-        );
+        expectRefusal(run, code, message);
       });
     }
     check("nothing is written before the targets were checked", () => {

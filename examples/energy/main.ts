@@ -1,9 +1,10 @@
 /** Trains a small energy-based model with each loss of the lecture's table, and measures what it says. See `npm run example:energy -- --help`. */
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
-import { Command, InvalidArgumentError } from "commander";
+import { Command } from "commander";
 import { engine } from "perdida";
 import { readDigits, split } from "../digits/data.js";
+import { whole } from "../support/options.js";
 import { type Measured, trainOnDigits } from "./digits.js";
 import { LOSSES } from "./losses.js";
 import { type Film, film } from "./parabola.js";
@@ -15,15 +16,6 @@ interface Options {
   readonly seed: number;
   readonly report: string;
 }
-
-const whole =
-  (least: number) =>
-  (text: string): number => {
-    const value = Number(text);
-    if (!Number.isSafeInteger(value) || value < least)
-      throw new InvalidArgumentError(`It must be a whole number from ${least} on.`);
-    return value;
-  };
 
 const command = new Command("npm run example:energy --")
   .description(

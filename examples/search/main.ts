@@ -3,11 +3,12 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { Presets, SingleBar } from "cli-progress";
-import { Command, InvalidArgumentError } from "commander";
+import { Command } from "commander";
 import { randomLcg } from "d3-random";
 import { engine } from "perdida";
 import { type Digit, readDigits, split } from "../digits/data.js";
 import { smooth } from "../support/charts.js";
+import { whole } from "../support/options.js";
 import { Network } from "./network.js";
 import { align, project } from "./plane.js";
 import { report, type Snapshot } from "./report.js";
@@ -20,15 +21,6 @@ interface Options {
   readonly report: string;
   readonly validate: boolean;
 }
-
-const whole =
-  (least: number) =>
-  (text: string): number => {
-    const value = Number(text);
-    if (!Number.isSafeInteger(value) || value < least)
-      throw new InvalidArgumentError(`It must be a whole number from ${least} on.`);
-    return value;
-  };
 
 const command = new Command("npm run example:search --")
   .description(

@@ -3,10 +3,11 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { setImmediate } from "node:timers/promises";
 import { Presets, SingleBar } from "cli-progress";
-import { Command, InvalidArgumentError } from "commander";
+import { Command } from "commander";
 import { randomLcg } from "d3-random";
 import { engine } from "perdida";
 import { smooth } from "../support/charts.js";
+import { whole } from "../support/options.js";
 import { startTensorFlow } from "../support/tensorflow.js";
 import { writeWav } from "./audio.js";
 import { logMel } from "./features.js";
@@ -35,15 +36,6 @@ interface Options {
   readonly install: boolean;
   readonly record?: string;
 }
-
-const whole =
-  (least: number) =>
-  (text: string): number => {
-    const value = Number(text);
-    if (!Number.isSafeInteger(value) || value < least)
-      throw new InvalidArgumentError(`It must be a whole number from ${least} on.`);
-    return value;
-  };
 
 const command = new Command("npm run example:speech --")
   .description(
