@@ -20,8 +20,15 @@ import {
   sizeOf,
   walk,
 } from "./input.js";
-import { anything, defaultsOf, type OptionTable, type OptionValues, readOptions } from "./options.js";
-import { type Core, current, type Part } from "./runtime/engine.js";
+import {
+  COMMON,
+  type Common,
+  defaultsOf,
+  type OptionTable,
+  type OptionValues,
+  readOptions,
+} from "./options.js";
+import { type Core, current, lodging, type Part } from "./runtime/engine.js";
 import type { Exports } from "./runtime/generated/exports.js";
 import type { CoreMemory } from "./runtime/memory.js";
 import type { DType, FloatArray, Tensor, TypedArray } from "./types.js";
@@ -66,14 +73,14 @@ export interface Family<P, R> {
    * Of a family that works element by element, where that is allowed: the plan for so many elements. Long arrays that must be copied
    * then go through scratch piece by piece.
    */
-  piece?(plan: P, count: number): P | undefined;
+  readonly piece?: ((plan: P, count: number) => P | undefined) | undefined;
   /** How many bytes of scratch the kernel needs: its address is the last one. References make their own. */
-  scratch?(exports: Exports, call: Call, plan: P): number;
+  readonly scratch?: ((exports: Exports, call: Call, plan: P) => number) | undefined;
   /**
    * Looks at what came back before the losses are reduced: a divisor that only the kernel knows, extras. May give another
    * sum, where the losses are weighted.
    */
-  finish?(call: Call, plan: P): number | undefined;
+  readonly finish?: ((call: Call, plan: P) => number | undefined) | undefined;
 }
 
 /** A loss, or a function that is none. */
@@ -94,44 +101,35 @@ export interface Definition<P, R> {
   readonly mapping?: boolean;
   /** A mapping that has no gradients: of the common options it takes `out` alone. */
   readonly plain?: boolean;
-  /** A check of the numbers themselves that is made before anything is written. */
-  readonly check?: (call: Call) => void;
 }
 
-/** The options of every loss. */
-const COMMON = { reduction: anything(), upstream: anything(), wrt: anything(), out: anything() };
-/** Of every function that is no loss: nothing is reduced. */
-const COMMON_MAPPING = { upstream: anything(), wrt: anything(), out: anything() };
-const COMMON_PLAIN = { out: anything() };
-
-/** What a slot holds. */
+/** What a slot holds: numbers in the precision of the call, doubles in either, integers, or room without any. */
 type Kind = "real" | "double" | "int" | "bytes";
 
-interface Slot {
-  readonly kind: Kind;
-  /** The user's array or one of ours; viewed anew when it lives in the core's memory and that grows. */
-  array: TypedArray | undefined;
-  /** How many numbers the kernel sees, and how many the array has: they differ where an input is broadcast. */
-  readonly length: number;
-  readonly count: number;
-  readonly out: boolean;
-  /** For an input that is broadcast: how it is walked, for each element of the shape. */
-  readonly strides: readonly number[] | undefined;
-  readonly shape: readonly number[] | undefined;
-  /** Where the array is in the core's memory, if that is known; 0: it is to be asked. */
-  readonly address: number;
-}
+/** The address of an array that is not in the core's memory for certain: the library has just made it. */
+const OUTSIDE = -1;
+/** The place of an array that the kernel does not see. */
+const NOWHERE = -1;
 
-const ABSENT: Slot = {
-  kind: "bytes",
-  array: undefined,
-  length: 0,
-  count: 0,
-  out: false,
-  strides: undefined,
-  shape: undefined,
-  address: 0,
-};
+/** An array of a call. */
+class Slot {
+  constructor(
+    readonly kind: Kind,
+    /** The user's array or one of ours; viewed anew when it lives in the core's memory and that grows. */
+    public array: TypedArray | undefined,
+    /** How many numbers the kernel sees, and how many the array has: they differ where an input is broadcast. */
+    readonly length: number,
+    readonly count: number,
+    readonly out: boolean,
+    /** Where the array is in the core's memory, if that is known; 0: it is to be asked. */
+    readonly address: number,
+    /** Its place among the kernel's arguments. */
+    readonly place: number,
+    /** For an input that is broadcast: how it is walked, for each element of the shape. */
+    readonly strides: readonly number[] | undefined,
+    readonly shape: readonly number[] | undefined,
+  ) {}
+}
 
 /** A gradient that was asked for: the slot that the kernel writes, and where it ends up. */
 interface Gradient {
@@ -141,119 +139,174 @@ interface Gradient {
   /** What the user gave to write into. */
   readonly given: unknown;
   /** Of an input that was broadcast: the shape of the slot, how the input is walked in it, and the array for the sums. */
-  readonly wide?: {
-    readonly shape: readonly number[];
-    readonly strides: readonly number[];
-    readonly sums: Slot;
-  };
+  readonly wide: Wide | undefined;
+}
+interface Wide {
+  readonly shape: readonly number[];
+  readonly strides: readonly number[];
+  readonly sums: Slot;
 }
 
-/** A definition, and what follows from it and is needed at every call: worked out once. */
-interface Face {
-  readonly definition: Definition<unknown, unknown>;
+/**
+ * A definition, and what follows from it and is needed at every call: worked out once. Whatever losses say of themselves, their
+ * records here are of one kind: so a call costs no more in a program that uses many of them.
+ */
+class Face {
+  readonly name: string;
+  readonly op: number;
+  readonly inputs: readonly Required<InputRow>[];
   readonly table: OptionTable;
   readonly defaults: Options;
   readonly reductions: readonly string[];
+  readonly mapping: boolean;
   /** The names of the inputs that there are gradients of. */
   readonly differentiable: readonly string[];
+  readonly family: Family<unknown, unknown>;
+  readonly reference: unknown;
+  readonly parameters: (options: Options) => readonly number[];
+
+  constructor(definition: Definition<unknown, unknown>) {
+    const { options, plain, mapping } = definition;
+    const { reduction, ...others } = COMMON;
+    const common = plain === true ? { out: COMMON.out } : mapping === true ? others : COMMON;
+    this.name = definition.name;
+    this.op = definition.op;
+    this.inputs = definition.inputs.map(
+      ({
+        name,
+        differentiable = false,
+        raw = false,
+        optional = false,
+        labels = false,
+        read = readOperand,
+      }) => ({
+        ...{ name, differentiable, raw, optional, labels, read },
+      }),
+    );
+    this.table = { ...common, ...options };
+    this.defaults = defaultsOf(options);
+    this.reductions = ["none", "mean", "sum", ...(definition.reductions ?? [])];
+    this.mapping = mapping === true;
+    this.differentiable = this.inputs.filter((row) => row.differentiable).map((row) => row.name);
+    const { part, plan, wasm, js, piece, scratch, finish } = definition.family;
+    this.family = { part, plan, wasm, js, piece, scratch, finish };
+    this.reference = definition.reference;
+    this.parameters = definition.parameters ?? (() => NONE);
+  }
 }
 
 /** No numbers, without making an array for it. */
 const NONE: readonly number[] = [];
-const NO_SLOTS: readonly Slot[] = [];
 const NOTHING_WANTED: readonly string[] = [];
-const NOTHING_GIVEN: { value?: unknown; grads?: Record<string, unknown> } = {};
+const NOTHING_GIVEN: Given = {};
+/** The option `out`, as far as it was looked at. */
+interface Given {
+  value?: unknown;
+  grads?: Record<string, unknown>;
+}
 
 /** One call of one loss: its arguments after reading, and what the family makes of them. */
 export class Call {
-  readonly definition: Definition<unknown, unknown>;
   readonly inputs: readonly (Operand | undefined)[];
-  readonly raw: readonly unknown[];
   readonly options: Options;
   readonly parameters: readonly number[];
   readonly dtype: DType;
-  /** Whether gradients are asked for at all. */
-  readonly gradients: boolean;
   readonly reduction: string;
   /** What multiplies every gradient: the upstream number, over the divisor. */
-  scale = 1;
+  scale: number;
   /** What a mean divides by. */
-  divisor = 1;
+  divisor: number;
   /** The shape of the single losses. */
-  lossShape: readonly number[] = [];
+  lossShape: readonly number[];
   /** Set by a family whose plan has computed the results already, in TypeScript: the core is passed by. */
-  planned = false;
+  planned: boolean;
   /** What comes back beside the value and the gradients. */
   extras: object | undefined;
 
-  /** @internal */ readonly slots: Slot[] = [];
-  /** @internal */ readonly grads: Gradient[] = [];
+  /** @internal The arrays. */
+  readonly slots: Slot[];
+  /** @internal Where the kernel finds each of its arrays; 0: nowhere. */
+  readonly addresses: number[];
+  /** @internal */ readonly grads: Gradient[];
   /** @internal */ values: Slot | undefined;
   /** @internal */ valueGiven: unknown;
   /** @internal */ scalarOut: Slot | undefined;
-  /** @internal What is written after the kernel was called, beside the slots. */ later: readonly Slot[] =
-    NO_SLOTS;
   private readonly wrt: readonly string[] | undefined;
-  private readonly out: { value?: unknown; grads?: Record<string, unknown> };
+  private readonly out: Given;
   private readonly upstream: Operand | number;
 
   /** @internal */
   constructor(
-    { definition, table, defaults, reductions, differentiable }: Face,
-    args: readonly unknown[],
-    gradients: boolean,
+    private readonly face: Face,
+    readonly raw: readonly unknown[],
+    /** Whether gradients are asked for at all. */
+    readonly gradients: boolean,
   ) {
-    this.definition = definition;
-    const { name, inputs } = definition;
+    const { name, inputs, mapping, differentiable } = face;
     const most = inputs.length;
-    let count = Math.min(args.length, most);
+    let count = raw.length < most ? raw.length : most;
     // an optional last input may be left out with the options in its place
-    const last = inputs[most - 1] as InputRow;
-    if (last.optional === true && count === most && isOptions(args[most - 1])) count -= 1;
-    const least = last.optional === true ? most - 1 : most;
-    if (count < least || args.length > count + 1) {
+    const { optional } = inputs[most - 1] as Required<InputRow>;
+    if (optional && count === most && isOptions(raw[most - 1])) count -= 1;
+    const least = optional ? most - 1 : most;
+    if (count < least || raw.length > count + 1) {
       const names = inputs.map((input) => input.name).join(", ");
       fail(
         "ARGUMENT_COUNT",
         name,
         "the number of arguments",
-        String(args.length),
+        String(raw.length),
         `${least} (${names}) and the options`,
       );
     }
-    const operands: (Operand | undefined)[] = [];
+    const operands = new Array<Operand | undefined>(most);
     let dtype: DType | undefined;
     for (let i = 0; i < most; i++) {
-      const row = inputs[i] as InputRow;
-      const given = args[i];
-      if (row.raw === true || i >= count || (row.optional === true && given === undefined)) {
-        operands.push(undefined);
+      const row = inputs[i] as Required<InputRow>;
+      const given = raw[i];
+      if (row.raw || i >= count || (row.optional && given === undefined)) {
+        operands[i] = undefined;
         continue;
       }
-      const operand = (row.read ?? readOperand)(name, row.name, given);
-      operands.push(operand);
-      const fewer =
-        row.labels === "fewer axes" && operand.shape.length < (operands[0] as Operand).shape.length;
-      if (row.labels === true || fewer) continue;
+      const operand = row.read(name, row.name, given);
+      operands[i] = operand;
+      const { labels } = row;
+      const fewer = labels === "fewer axes" && operand.shape.length < (operands[0] as Operand).shape.length;
+      if (labels === true || fewer) continue;
       if (operand.precision === "float64") dtype = "float64";
       else if (operand.precision === "float32") dtype ??= "float32";
     }
+    const common: Common = { reduction: "mean", upstream: 1, wrt: undefined, out: undefined };
     this.inputs = operands;
-    this.raw = args;
-    this.options = readOptions(name, table, args[count], defaults);
+    this.options = readOptions(name, face.table, raw[count], face.defaults, common);
     this.dtype = dtype ?? "float64";
-    this.gradients = gradients;
-    const { reduction = "mean", upstream = 1, wrt, out } = this.options as Record<string, unknown>;
-    this.reduction = definition.mapping === true ? "none" : readReduction(name, reductions, reduction);
+    const { upstream, wrt, out } = common;
+    this.reduction = mapping ? "none" : readReduction(name, face.reductions, common.reduction);
     this.upstream = typeof upstream === "number" ? upstream : readOperand(name, "upstream", upstream);
     this.wrt = gradients ? readWrt(name, differentiable, wrt) : NOTHING_WANTED;
     this.out = out === undefined ? NOTHING_GIVEN : readOut(name, differentiable, out);
-    this.parameters = definition.parameters?.(this.options) ?? NONE;
+    this.parameters = face.parameters(this.options);
+    this.scale = 1;
+    this.divisor = 1;
+    this.lossShape = NONE;
+    this.planned = false;
+    this.extras = undefined;
+    this.slots = [];
+    this.addresses = [];
+    this.grads = [];
+    this.values = undefined;
+    this.valueGiven = undefined;
+    this.scalarOut = undefined;
   }
 
   /** The name that errors begin with. */
   get where(): string {
-    return this.definition.name;
+    return this.face.name;
+  }
+
+  /** The kernel's number in its family. */
+  get op(): number {
+    return this.face.op;
   }
 
   /** The i-th input, which is there. */
@@ -268,13 +321,13 @@ export class Call {
 
   /** A slot that holds nothing. */
   absent(): void {
-    this.slots.push(ABSENT);
+    this.addresses.push(0);
   }
 
   /** An array of numbers that goes in, in the precision of the call. */
   real(operand: Operand | undefined): void {
     if (operand === undefined) this.absent();
-    else this.push("real", operand.data, sizeOf(operand.shape), false, operand.address);
+    else this.push("real", operand.data, sizeOf(operand.shape), false, operand.address ?? 0);
   }
 
   /** The same, broadcast to a shape that it is known to fit ({@link broadcastStrides}). */
@@ -284,28 +337,20 @@ export class Call {
       return;
     }
     const strides = broadcastStrides(operand.shape, shape) as number[];
-    this.slots.push({
-      kind: "real",
-      array: operand.data,
-      length: sizeOf(shape),
-      count: sizeOf(operand.shape),
-      out: false,
-      strides,
-      shape,
-      address: operand.address ?? 0,
-    });
+    const { data, address = 0 } = operand;
+    this.push("real", data, sizeOf(shape), false, address, sizeOf(operand.shape), strides, shape);
   }
 
   /** Labels, lengths: whole numbers that were checked. */
   ints(data: Int32Array | undefined): void {
     if (data === undefined) this.absent();
-    else this.push("int", data, data.length, false);
+    else this.push("int", data, data.length, false, 0);
   }
 
   /** Doubles that go in, in either precision of the call. */
   doubles(data: Float64Array | undefined): void {
     if (data === undefined) this.absent();
-    else this.push("double", data, data.length, false);
+    else this.push("double", data, data.length, false, OUTSIDE);
   }
 
   /** An array of the library's that the kernel writes to. */
@@ -319,21 +364,13 @@ export class Call {
       data,
       data.length,
       true,
+      OUTSIDE,
     );
   }
 
   /** Room for the kernel's own use; the js engine's references make their own. */
   work(bytes: number): void {
-    this.slots.push({
-      kind: "bytes",
-      array: undefined,
-      length: bytes,
-      count: 0,
-      out: false,
-      strides: undefined,
-      shape: undefined,
-      address: 0,
-    });
+    this.push("bytes", undefined, bytes, false, OUTSIDE, 0);
   }
 
   /** The single losses, where they are asked for; `lossShape` is set. A kernel may have them as doubles in either precision. */
@@ -345,17 +382,17 @@ export class Call {
     }
     const length = sizeOf(this.lossShape);
     const given = this.out.value;
-    const data =
-      given === undefined ? this.fresh(length) : readOutput(this.where, "out.value", given, length);
+    const address = addressOfOutput(given);
     this.valueGiven = given;
-    this.values = this.push(kind, data, length, true, addressOf(given));
+    this.values = this.push(kind, this.output("value", given, address, length), length, true, address);
   }
 
   /** Where a reduced value is to be written as well as returned. */
   private readScalarOut(): void {
     const given = this.out.value;
     if (given === undefined) return;
-    this.scalarOut = this.writtenLater(readOutput(this.where, "out.value", given, 1), addressOf(given));
+    const address = addressOfOutput(given);
+    this.scalarOut = this.writtenLater(this.output("value", given, address, 1), address);
   }
 
   /**
@@ -364,11 +401,7 @@ export class Call {
    */
   gradientSlot(i: number, wide?: readonly number[], aligned?: readonly number[]): void {
     const operand = this.inputs[i];
-    if (
-      operand === undefined ||
-      this.definition.inputs[i]?.differentiable !== true ||
-      !this.wants(operand.name)
-    ) {
+    if (operand === undefined || this.face.inputs[i]?.differentiable !== true || !this.wants(operand.name)) {
       this.absent();
       return;
     }
@@ -376,17 +409,18 @@ export class Call {
     // not that of its data: a family that called the user's code may have had the core's memory grow, and views detached
     const length = sizeOf(shape);
     const given = this.out.grads?.[name];
-    const data =
-      given === undefined ? this.fresh(length) : readOutput(this.where, `out.grads.${name}`, given, length);
+    const address = addressOfOutput(given);
+    const data = this.output(name, given, address, length);
     if (wide === undefined || sameShape(wide, shape)) {
-      this.grads.push({ name, slot: this.push("real", data, length, true, addressOf(given)), shape, given });
+      const slot = this.push("real", data, length, true, address);
+      this.grads.push({ name, slot, shape, given, wide: undefined });
       return;
     }
     // the kernel writes one gradient per broadcast element; they are added up afterwards
     const strides = broadcastStrides(aligned ?? shape, wide) as number[];
     const all = this.fresh(sizeOf(wide));
-    const slot = this.push("real", all, all.length, true);
-    const sums = this.writtenLater(data, addressOf(given));
+    const slot = this.push("real", all, all.length, true, OUTSIDE);
+    const sums = this.writtenLater(data, address);
     this.grads.push({ name, slot, shape, given, wide: { shape: wide, strides, sums } });
   }
 
@@ -461,21 +495,40 @@ export class Call {
     }
   }
 
-  private push(kind: Kind, array: TypedArray, length: number, out: boolean, address = 0): Slot {
-    const slot = slotOf(kind, array, length, out, address);
-    this.slots.push(slot);
+  /** The array to write to, a new one where none was given; `name` is `"value"` or that of an input. */
+  private output(name: string, given: unknown, address: number, length: number): FloatArray {
+    return given === undefined ? this.fresh(length) : readOutput(this.where, name, given, address, length);
+  }
+
+  private push(
+    kind: Kind,
+    array: TypedArray | undefined,
+    length: number,
+    out: boolean,
+    address: number,
+    count = length,
+    strides?: readonly number[],
+    shape?: readonly number[],
+  ): Slot {
+    const { slots, addresses } = this;
+    const slot = new Slot(kind, array, length, count, out, address, addresses.length, strides, shape);
+    slots.push(slot);
+    addresses.push(0);
     return slot;
   }
 
+  /** What is written after the kernel was called. */
   private writtenLater(array: FloatArray, address: number): Slot {
-    const slot = slotOf("real", array, array.length, true, address);
-    this.later = [...this.later, slot];
+    const { length } = array;
+    const slot = new Slot("real", array, length, length, true, address, NOWHERE, undefined, undefined);
+    this.slots.push(slot);
     return slot;
   }
 }
 
-function slotOf(kind: Kind, array: TypedArray, length: number, out: boolean, address: number): Slot {
-  return { kind, array, length, count: length, out, strides: undefined, shape: undefined, address };
+/** Where the array of an output is in the core's memory, as far as that is known. */
+function addressOfOutput(given: unknown): number {
+  return given === undefined ? OUTSIDE : addressOf(given);
 }
 
 /** Whether an argument is options rather than an input. */
@@ -602,7 +655,7 @@ export function checkDomain(call: Call, domain: Domain | undefined): void {
   if (domain === undefined) return;
   const { name, shape } = call.input(domain.input);
   // the slot's array is a valid view even where the core's memory has grown
-  const data = call.slots[domain.slot]?.array as TypedArray;
+  const data = slotAt(call, domain.slot).array as TypedArray;
   for (let i = 0; i < data.length; i++) {
     const x = Number(data[i]);
     if (!domain.holds(x)) fail("RANGE", call.where, name, String(x), domain.expected, placeOf(i, shape));
@@ -618,22 +671,24 @@ export function checkDomainInCore(
 ): void {
   if (domain?.kind !== undefined) {
     const find = call.dtype === "float32" ? exports.find_invalid_f32 : exports.find_invalid_f64;
-    if (find(domain.kind, call.slots[domain.slot]?.length as number, at[domain.slot] as number) < 0) return;
+    if (find(domain.kind, slotAt(call, domain.slot).length, at[domain.slot] as number) < 0) return;
   }
   checkDomain(call, domain);
 }
 
+function slotAt({ slots }: Call, place: number): Slot {
+  return slots.find((slot) => slot.place === place) as Slot;
+}
+
 /** Runs one call from the arguments to the result. */
 function run(face: Face, args: readonly unknown[], gradients: boolean): unknown {
-  const { definition } = face;
+  const { family } = face;
   const call = new Call(face, args, gradients);
-  const plan = definition.family.plan(call);
-  definition.check?.(call);
-  const core = current(definition.family.part);
-  checkViews(call, core);
-  let sum =
-    core === undefined || call.planned ? onJs(definition, call, plan) : onWasm(core, definition, call, plan);
-  sum = definition.family.finish?.(call, plan) ?? sum;
+  const plan = family.plan(call);
+  const core = call.planned ? undefined : current(family.part);
+  checkViews(call);
+  let sum = core === undefined ? onJs(face, call, plan) : onWasm(core, face, call, plan);
+  sum = family.finish?.(call, plan) ?? sum;
   let value: unknown;
   if (call.reduction === "none")
     value = handBack(call.valueGiven, (call.values as Slot).array as FloatArray, call.lossShape);
@@ -685,73 +740,68 @@ function spread(to: FloatArray | Int32Array, slot: Slot): void {
 }
 
 /** The js engine reads and writes the user's arrays themselves: numbers are doubles as soon as they are read. */
-function onJs(definition: Definition<unknown, unknown>, call: Call, plan: unknown): number {
+function onJs({ family, reference }: Face, call: Call, plan: unknown): number {
   const { slots } = call;
-  const at: (FloatArray | Int32Array | undefined)[] = [];
+  const at = call.addresses.map((): FloatArray | Int32Array | undefined => undefined);
   const copies: { to: FloatArray; from: FloatArray }[] = [];
   for (const slot of slots) {
-    const { array } = slot;
-    if (array === undefined) at.push(undefined);
-    else if (slot.out) {
-      // a reference may read an input again after it has written: an output that overlaps one is written at the end
-      const shared = slots.some(
-        (other) => other !== slot && other.array !== undefined && overlap(array, other.array),
-      );
-      if (!shared) at.push(array as FloatArray);
-      else {
-        // of the same precision, so that it rounds alike
-        const own = (array as FloatArray).slice();
-        copies.push({ to: array as FloatArray, from: own });
-        at.push(own);
-      }
-    } else if (slot.strides === undefined && typeof array[0] !== "bigint") at.push(array as FloatArray);
-    else {
-      const own = new Float64Array(slot.length);
+    const { array, out, place, strides } = slot;
+    if (place === NOWHERE || array === undefined) continue;
+    let own = array as FloatArray;
+    // a reference may read an input again after it has written: an output that overlaps one is written at the end
+    if (out && slots.some((other) => other !== slot && other.place !== NOWHERE && overlap(slot, other))) {
+      // of the same precision, so that it rounds alike
+      own = own.slice();
+      copies.push({ to: array as FloatArray, from: own });
+    } else if (!out && (strides !== undefined || typeof array[0] === "bigint")) {
+      own = new Float64Array(slot.length);
       spread(own, slot);
-      at.push(own);
     }
+    at[place] = own;
   }
-  const sum = definition.family.js(definition.reference, call, plan, at);
+  const sum = family.js(reference, call, plan, at);
   for (const { to, from } of copies) to.set(from);
   return sum;
 }
 
-function overlap(a: TypedArray, b: TypedArray): boolean {
+function overlap({ array: a }: Slot, { array: b }: Slot): boolean {
   return (
+    a !== undefined &&
+    b !== undefined &&
     a.buffer === b.buffer &&
     a.byteOffset < b.byteOffset + b.byteLength &&
     b.byteOffset < a.byteOffset + a.byteLength
   );
 }
 
-/** Whether what slot `i` has at its address overlaps what another one has at its own. */
-function overlapsInPlace(i: number, slots: readonly Slot[], at: Addresses): boolean {
-  const start = at[i] as number;
-  const end = start + ((slots[i] as Slot).array as TypedArray).byteLength;
+/** Whether what a slot has at its address overlaps what another one has at its own. */
+function overlapsInPlace(slot: Slot, slots: readonly Slot[], at: Addresses, real: number): boolean {
+  const start = at[slot.place];
+  if (start === 0 || start === undefined) return false;
+  const end = start + bytesOf(slot, real);
   for (let k = 0; k < slots.length; k++) {
-    const other = at[k] as number;
-    if (
-      other !== 0 &&
-      k !== i &&
-      other < end &&
-      start < other + ((slots[k] as Slot).array as TypedArray).byteLength
-    )
-      return true;
+    const other = slots[k] as Slot;
+    if (other === slot || other.place === NOWHERE) continue;
+    const first = at[other.place] as number;
+    if (first !== 0 && first < end && start < first + bytesOf(other, real)) return true;
   }
   return false;
 }
 
-const WIDTH: { readonly [kind in Kind]: number } = { real: 0, double: 8, int: 4, bytes: 1 };
-
-/** Bytes that a slot takes in scratch, rounded up so that each starts at a vector's width. */
-function bytesOf(slot: Slot, real: number): number {
-  return Math.ceil((slot.length * (slot.kind === "real" ? real : WIDTH[slot.kind])) / 16) * 16;
+/** Bytes of what a slot holds, where a real takes so many. */
+function bytesOf({ kind, length }: Slot, real: number): number {
+  return length * (kind === "real" ? real : kind === "double" ? 8 : kind === "int" ? 4 : 1);
 }
 
-/** Whether the kernel can use a slot's array where it stands. */
-function inPlace(slot: Slot, memory: CoreMemory, dtype: DType): boolean {
-  const { array, kind } = slot;
-  if (array === undefined || slot.strides !== undefined || array.length === 0) return false;
+/** Bytes that a slot takes in scratch, where each starts at a vector's width. */
+function roomFor(slot: Slot, real: number): number {
+  return Math.ceil(bytesOf(slot, real) / 16) * 16;
+}
+
+/** Where a slot's array stands in the core's memory, if the kernel can use it there; else 0. */
+function addressIn(memory: CoreMemory, slot: Slot, dtype: DType): number {
+  const { array, kind, address } = slot;
+  if (address === OUTSIDE || array === undefined || slot.strides !== undefined || slot.length === 0) return 0;
   if (
     kind === "int"
       ? !(array instanceof Int32Array)
@@ -759,58 +809,53 @@ function inPlace(slot: Slot, memory: CoreMemory, dtype: DType): boolean {
         ? !(array instanceof Float64Array)
         : !(array instanceof Float32Array)
   )
-    return false;
-  return slot.address !== 0 || memory.holds(array);
+    return 0;
+  return address !== 0 ? address : memory.holds(array) ? array.byteOffset : 0;
 }
 
 /** The wasm engine: arrays in the core's memory go in by address, others through scratch. */
-function onWasm(core: Core, definition: Definition<unknown, unknown>, call: Call, plan: unknown): number {
-  const { memory, exports } = core;
-  const { slots, dtype } = call;
-  const { scratch } = definition.family;
-  if (scratch !== undefined) {
-    const needed = scratch(exports, call, plan);
+function onWasm({ memory, exports }: Core, { family }: Face, call: Call, plan: unknown): number {
+  const { slots, dtype, addresses: at } = call;
+  if (family.scratch !== undefined) {
+    const needed = family.scratch(exports, call, plan);
     // 32 bits of the core's are a signed number here
     call.work(needed < 0 ? needed + 2 ** 32 : needed);
   }
   const real = dtype === "float32" ? 4 : 8;
-  const at: number[] = [];
+  let bytes = 0;
+  let written = false;
   for (let i = 0; i < slots.length; i++) {
     const slot = slots[i] as Slot;
-    at.push(
-      slot !== ABSENT && inPlace(slot, memory, dtype)
-        ? slot.address || (slot.array as TypedArray).byteOffset
-        : 0,
-    );
+    if (slot.place === NOWHERE) continue;
+    const address = addressIn(memory, slot, dtype);
+    at[slot.place] = address;
+    if (address === 0) bytes += roomFor(slot, real);
+    else written ||= slot.out;
   }
   // what is written must overlap nothing else: else it goes through scratch as well
-  let moved = NONE;
-  for (let i = 0; i < slots.length; i++) {
-    if (at[i] !== 0 && (slots[i] as Slot).out && overlapsInPlace(i, slots, at)) moved = [...moved, i];
+  if (written) {
+    for (const slot of slots.filter((slot) => slot.out && overlapsInPlace(slot, slots, at, real))) {
+      at[slot.place] = 0;
+      bytes += roomFor(slot, real);
+    }
   }
-  for (const i of moved) at[i] = 0;
-  let bytes = 0;
-  for (let i = 0; i < slots.length; i++) {
-    const slot = slots[i] as Slot;
-    if (slot !== ABSENT && at[i] === 0) bytes += bytesOf(slot, real);
-  }
-  if (bytes > PIECE * real && canGoInPieces(definition, call, plan))
-    return inPieces(core, definition, call, plan, at, real);
-  const start = bytes === 0 ? 0 : enter(memory, bytes, call);
+  if (bytes > PIECE * real && canGoInPieces(family, call, plan))
+    return inPieces(memory, exports, family, call, plan, real);
+  const start = bytes === 0 ? 0 : enter(memory, bytes, slots);
   try {
     let next = start;
     for (let i = 0; i < slots.length && bytes > 0; i++) {
       const slot = slots[i] as Slot;
-      if (at[i] !== 0 || slot.length === 0) continue;
-      at[i] = next;
-      next += bytesOf(slot, real);
-      if (slot.array !== undefined && !slot.out) copyIn(memory, at[i] as number, slot, real);
+      if (at[slot.place] !== 0 || slot.length === 0) continue;
+      at[slot.place] = next;
+      if (slot.array !== undefined && !slot.out) copyIn(memory, next, slot, real);
+      next += roomFor(slot, real);
     }
-    const sum = definition.family.wasm(exports, call, plan, at);
+    const sum = family.wasm(exports, call, plan, at);
     for (let i = 0; i < slots.length && bytes > 0; i++) {
       const slot = slots[i] as Slot;
-      if (slot.out && (at[i] as number) >= start && (at[i] as number) < start + bytes)
-        copyOut(memory, at[i] as number, slot, real);
+      const address = at[slot.place] as number;
+      if (slot.out && address >= start && address < start + bytes) copyOut(memory, address, slot, real);
     }
     return sum;
   } finally {
@@ -825,47 +870,42 @@ function onWasm(core: Core, definition: Definition<unknown, unknown>, call: Call
 const PIECE = 16384;
 
 /** All arrays have one length and lie apart. */
-function canGoInPieces(definition: Definition<unknown, unknown>, call: Call, plan: unknown): boolean {
-  if (definition.family.piece?.(plan, PIECE) === undefined) return false;
-  const present = call.slots.filter((slot) => slot !== ABSENT);
-  const isApart = (slot: Slot): boolean =>
-    !present.some((other) => other !== slot && overlap(slot.array as TypedArray, other.array as TypedArray));
+function canGoInPieces(family: Family<unknown, unknown>, { slots }: Call, plan: unknown): boolean {
+  if (family.piece?.(plan, PIECE) === undefined) return false;
+  const present = slots.filter((slot) => slot.place !== NOWHERE);
   const { length } = present[0] as Slot;
   return present.every(
-    (slot) => slot.length === length && slot.strides === undefined && (!slot.out || isApart(slot)),
+    (slot) =>
+      slot.length === length &&
+      slot.strides === undefined &&
+      (!slot.out || !present.some((other) => other !== slot && overlap(slot, other))),
   );
 }
 
-/** The wasm engine on long arrays: see {@link Family.piece}. `at` are the addresses of those that stay in place. */
+/** The wasm engine on long arrays: see {@link Family.piece}. Those that have an address already stay in place. */
 function inPieces(
-  core: Core,
-  definition: Definition<unknown, unknown>,
+  memory: CoreMemory,
+  exports: Exports,
+  family: Family<unknown, unknown>,
   call: Call,
   plan: unknown,
-  at: Addresses,
   real: number,
 ): number {
-  const { memory, exports } = core;
-  const { slots } = call;
-  const { family } = definition;
-  const copied = slots.flatMap((slot, i) => (slot !== ABSENT && at[i] === 0 ? [i] : []));
+  const { slots, addresses: at } = call;
+  const copied = slots.filter(({ place }) => at[place] === 0);
   const bytes = copied.length * PIECE * real;
-  const start = enter(memory, bytes, call);
+  const start = enter(memory, bytes, slots);
   try {
-    const { length } = slots[copied[0] as number] as Slot;
+    const { length } = copied[0] as Slot;
     let sum = 0;
     for (let first = 0; first < length; first += PIECE) {
       const count = Math.min(PIECE, length - first);
       const here = at.map((address) => (address === 0 ? 0 : address + first * real));
-      const pieces = copied.map((i, k) => {
-        const slot = slots[i] as Slot;
-        here[i] = start + k * PIECE * real;
-        return {
-          ...slot,
-          array: (slot.array as FloatArray).subarray(first, first + count),
-          length: count,
-          address: here[i] as number,
-        };
+      const pieces = copied.map(({ kind, array, out, place }, k) => {
+        const address = start + k * PIECE * real;
+        const piece = (array as FloatArray).subarray(first, first + count);
+        here[place] = address;
+        return new Slot(kind, piece, count, count, out, address, place, undefined, undefined);
       });
       for (const piece of pieces) if (!piece.out) copyIn(memory, piece.address, piece, real);
       sum += family.wasm(exports, call, family.piece?.(plan, count), here);
@@ -878,15 +918,15 @@ function inPieces(
 }
 
 /** Takes scratch. Where the memory grows for it, arrays that live there are viewed anew: growth detaches the old views. */
-function enter(memory: CoreMemory, bytes: number, { slots, later }: Call): number {
-  const all = later.length === 0 ? slots : [...slots, ...later];
-  const offsets = all.map(({ array }) =>
+function enter(memory: CoreMemory, bytes: number, slots: readonly Slot[]): number {
+  if (memory.fits(bytes)) return memory.enter(bytes);
+  const offsets = slots.map(({ array }) =>
     array !== undefined && memory.holds(array) ? array.byteOffset : -1,
   );
   const before = memory.buffer;
   const start = memory.enter(bytes);
   if (memory.buffer !== before) {
-    all.forEach((slot, i) => {
+    slots.forEach((slot, i) => {
       if ((offsets[i] as number) >= 0) viewAnew(memory, slot, offsets[i] as number);
     });
   }
@@ -907,59 +947,66 @@ function viewAnew(memory: CoreMemory, slot: Slot, offset: number): void {
  * Code of the caller's that runs while arguments are read (a margin's function, a getter) may make the core's memory grow. Tensors in
  * it are then viewed anew; a view that the caller holds is lost.
  */
-function checkViews(call: Call, core: Core | undefined): void {
-  for (const slots of [call.slots, call.later]) {
-    for (let i = 0; i < slots.length; i++) {
-      const slot = slots[i] as Slot;
-      if (slot.array === undefined || slot.array.length === slot.count) continue;
-      if (core !== undefined && slot.address !== 0) viewAnew(core.memory, slot, slot.address);
-      else {
-        const expected = "an array on a fixed, attached ArrayBuffer";
-        fail("BUFFER", call.where, "an argument", "an array whose buffer was detached meanwhile", expected);
-      }
+function checkViews({ slots, where }: Call): void {
+  for (let i = 0; i < slots.length; i++) {
+    const slot = slots[i] as Slot;
+    if (slot.array === undefined || slot.array.length === slot.count) continue;
+    if (slot.address > 0) viewAnew(lodging(), slot, slot.address);
+    else {
+      const expected = "an array on a fixed, attached ArrayBuffer";
+      fail("BUFFER", where, "an argument", "an array whose buffer was detached meanwhile", expected);
     }
   }
 }
 
+/** The core's memory, seen as what a slot holds. */
+function viewFor(memory: CoreMemory, { kind }: Slot, real: number): FloatArray | Int32Array {
+  return kind === "int" ? memory.i32 : kind === "double" || real === 8 ? memory.f64 : memory.f32;
+}
+
+/** Up to here a loop is cheaper than the call of set(). */
+const SHORT = 64;
+
 function copyIn(memory: CoreMemory, address: number, slot: Slot, real: number): void {
-  const { array, length } = slot;
-  const whole =
-    slot.kind === "int" ? memory.i32 : slot.kind === "double" || real === 8 ? memory.f64 : memory.f32;
+  const { length } = slot;
+  const array = slot.array as FloatArray;
+  const whole = viewFor(memory, slot, real);
   const first = address / whole.BYTES_PER_ELEMENT;
-  if (slot.strides === undefined && length <= 64 && typeof (array as TypedArray)[0] !== "bigint") {
-    // a loop is cheaper than the call of set() up to here
-    for (let i = 0; i < length; i++) whole[first + i] = (array as FloatArray)[i] as number;
-  } else if (slot.strides === undefined && typeof (array as TypedArray)[0] !== "bigint")
-    whole.set(array as FloatArray, first);
-  else spread(whole.subarray(first, first + length), slot);
+  if (slot.strides !== undefined || typeof array[0] === "bigint")
+    spread(whole.subarray(first, first + length), slot);
+  else if (length <= SHORT) copyShort(array, 0, whole, first, length);
+  else whole.set(array, first);
 }
 
 function copyOut(memory: CoreMemory, address: number, slot: Slot, real: number): void {
   const { length } = slot;
-  const to = slot.array as FloatArray;
-  const whole =
-    slot.kind === "int" ? memory.i32 : slot.kind === "double" || real === 8 ? memory.f64 : memory.f32;
+  const array = slot.array as FloatArray;
+  const whole = viewFor(memory, slot, real);
   const first = address / whole.BYTES_PER_ELEMENT;
-  if (length <= 64) for (let i = 0; i < length; i++) to[i] = whole[first + i] as number;
-  else to.set(whole.subarray(first, first + length));
+  if (length <= SHORT) copyShort(whole, first, array, 0, length);
+  else array.set(whole.subarray(first, first + length));
+}
+
+function copyShort(
+  from: FloatArray | Int32Array,
+  at: number,
+  to: FloatArray | Int32Array,
+  first: number,
+  length: number,
+): void {
+  // a loop over arrays of one known type is compiled to a few instructions
+  if (from instanceof Float32Array && to instanceof Float32Array) {
+    for (let i = 0; i < length; i++) to[first + i] = from[at + i] as number;
+  } else for (let i = 0; i < length; i++) to[first + i] = from[at + i] as number;
 }
 
 /** Makes the two faces of a loss. */
 export function define<P, R, T>(definition: Definition<P, R>): T {
-  const own = definition as unknown as Definition<unknown, unknown>;
-  const common = own.plain === true ? COMMON_PLAIN : own.mapping === true ? COMMON_MAPPING : COMMON;
-  const table: OptionTable = { ...common, ...own.options };
-  const face: Face = {
-    definition: own,
-    table,
-    defaults: defaultsOf(table),
-    reductions: ["none", "mean", "sum", ...(own.reductions ?? [])],
-    differentiable: own.inputs.filter((input) => input.differentiable === true).map((input) => input.name),
-  };
+  const face = new Face(definition as unknown as Definition<unknown, unknown>);
   const value = (...args: unknown[]): unknown => run(face, args, false);
   const valueAndGrad = (...args: unknown[]): unknown => run(face, args, true);
-  return Object.assign(named(value, own.name), {
-    valueAndGrad: named(valueAndGrad, `${own.name}.valueAndGrad`),
+  return Object.assign(named(value, face.name), {
+    valueAndGrad: named(valueAndGrad, `${face.name}.valueAndGrad`),
   }) as unknown as T;
 }
 

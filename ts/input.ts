@@ -1,6 +1,6 @@
 /** Reading what a user gave: arrays of every allowed form become {@link Operand}s, or a clear error. */
 import { describe, fail, shapeText, tag } from "./errors.js";
-import type { FloatArray, Tensor, TypedArray } from "./types.js";
+import type { DType, FloatArray, Tensor, TypedArray } from "./types.js";
 
 /** An input that was looked at: its numbers, its shape, and the precision it asks for (integers ask for none). */
 export interface Operand {
@@ -99,14 +99,14 @@ function isDetached(buffer: ArrayBufferLike): boolean {
  */
 class LodgedOperand implements Operand {
   readonly shape: readonly number[];
-  readonly precision: Operand["precision"];
+  readonly precision: DType;
   constructor(
     readonly name: string,
-    private readonly tensor: Tensor,
+    private readonly tensor: Tensor & { readonly dtype: DType },
     readonly address: number,
   ) {
     this.shape = tensor.shape;
-    this.precision = tensor.data instanceof Float32Array ? "float32" : "float64";
+    this.precision = tensor.dtype;
   }
   get data(): TypedArray {
     return this.tensor.data;
@@ -115,6 +115,8 @@ class LodgedOperand implements Operand {
 
 /** Reads one input of any of the allowed forms. */
 export function readOperand(where: string, name: string, value: unknown): Operand {
+  const address = addressOf(value);
+  if (address !== 0) return new LodgedOperand(name, value as Tensor & { dtype: DType }, address);
   if (typeof value === "number")
     return { name, data: Float64Array.of(value), shape: [], precision: "float64" };
   if (isTyped(value)) {
@@ -123,10 +125,6 @@ export function readOperand(where: string, name: string, value: unknown): Operan
   }
   if (Array.isArray(value)) return flatten(where, name, value);
   if (typeof value === "object" && value !== null) {
-    const address = addressOf(value);
-    if (address !== 0) {
-      return new LodgedOperand(name, value as Tensor, address);
-    }
     const { data, shape, dims } = value as { data?: unknown; shape?: unknown; dims?: unknown };
     const axes = shape ?? dims;
     if (isTyped(data) && Array.isArray(axes)) {
@@ -230,12 +228,19 @@ function flatten(where: string, name: string, nested: readonly unknown[]): Opera
   return { name, data, shape, precision: "float64" };
 }
 
-/** Reads an array to write to. */
-export function readOutput(where: string, name: string, value: unknown, length: number): FloatArray {
-  if (addressOf(value) !== 0) {
+/** Reads an array to write to, for `"value"` or a gradient; `address` is what {@link addressOf} says of it. */
+export function readOutput(
+  where: string,
+  of: string,
+  value: unknown,
+  address: number,
+  length: number,
+): FloatArray {
+  if (address !== 0) {
     const { data } = value as Tensor;
     if (data.length === length) return data;
   }
+  const name = of === "value" ? "out.value" : `out.grads.${of}`;
   const data = isTyped(value)
     ? value
     : typeof value === "object" && value !== null

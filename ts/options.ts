@@ -95,22 +95,46 @@ export function defaultsOf<T extends OptionTable>(table: T): OptionValues<T> {
   return values as OptionValues<T>;
 }
 
-/** Reads options against a table: unknown names are refused, with the nearest known one; missing ones get their default. */
+/** The options that the driver itself knows. */
+export const COMMON = {
+  reduction: /* @__PURE__ */ anything(),
+  upstream: /* @__PURE__ */ anything(),
+  wrt: /* @__PURE__ */ anything(),
+  out: /* @__PURE__ */ anything(),
+};
+/** What was given for each of them. */
+export type Common = { [name in keyof typeof COMMON]: unknown };
+
+/**
+ * Reads options against a table: unknown names are refused, with the nearest known one; missing ones get their default. Those of
+ * {@link COMMON} go to `common`.
+ */
 export function readOptions<T extends OptionTable>(
   where: string,
   table: T,
   given: unknown,
   defaults: OptionValues<T> = defaultsOf(table),
+  common?: Common,
 ): OptionValues<T> {
   if (given === undefined) return defaults;
-  const values: Record<string, unknown> = { ...defaults };
   if (typeof given !== "object" || given === null || Array.isArray(given) || ArrayBuffer.isView(given)) {
     fail("TYPE", where, "options", describe(given), "an object");
   }
+  let values: Record<string, unknown> = defaults;
   for (const name in given) {
     const value = (given as Record<string, unknown>)[name];
-    if (!Object.hasOwn(table, name)) unknown(where, name, Object.keys(table));
-    if (value !== undefined) values[name] = (table[name] as Option<unknown>).read(where, name, value);
+    const option = table[name];
+    // what an object has of its own accord (toString) is no option
+    if (option?.read === undefined) unknown(where, name, Object.keys(table));
+    if (value === undefined) continue;
+    if (option === COMMON.out) (common as Common).out = value;
+    else if (option === COMMON.wrt) (common as Common).wrt = value;
+    else if (option === COMMON.reduction) (common as Common).reduction = value;
+    else if (option === COMMON.upstream) (common as Common).upstream = value;
+    else {
+      if (values === defaults) values = { ...defaults };
+      values[name] = option.read(where, name, value);
+    }
   }
   return values as OptionValues<T>;
 }

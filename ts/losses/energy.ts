@@ -101,7 +101,7 @@ const energy = /* @__NO_SIDE_EFFECTS__ */ (indices = false): Family<Plan, Energy
     const kernel = call.dtype === "float32" ? exports.energy_f32 : exports.energy_f64;
     const [energies, answers, lengths, table, coordinates, values, places, grad, upstream] = at as Nine;
     return kernel(
-      call.definition.op,
+      call.op,
       rows,
       columns,
       dimensions,

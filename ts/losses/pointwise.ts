@@ -89,7 +89,7 @@ const pointwise = /* @__NO_SIDE_EFFECTS__ */ (rules: Rules = {}): Family<Plan, P
     const kernel = call.dtype === "float32" ? exports.pointwise_f32 : exports.pointwise_f64;
     const to = at as Ten;
     return kernel(
-      call.definition.op,
+      call.op,
       count,
       to[0],
       to[1],

@@ -74,7 +74,7 @@ const rowwise = (targets: Targets, perElement = false): Family<Plan, RowwiseRefe
     if (scores !== undefined) call.gradientSlot(1);
     else call.absent();
     call.upstreamSlot();
-    const { op } = call.definition;
+    const { op } = call;
     return {
       op: op === OP.crossEntropyLoss && labels === undefined ? OP.crossEntropyLossProbabilities : op,
       rows,

@@ -90,7 +90,7 @@ const vectors = /* @__NO_SIDE_EFFECTS__ */ (layout: Layout): Family<Plan, Vector
     const [p0 = 0, p1 = 0, p2 = 0, p3 = 0] = call.parameters;
     const kernel = call.dtype === "float32" ? exports.vectors_f32 : exports.vectors_f64;
     const [a, b, c, target, values, gradA, gradB, gradC, upstream] = at as Nine;
-    const { op } = call.definition;
+    const { op } = call;
     return kernel(
       op,
       count,

@@ -127,6 +127,11 @@ export function currentMemory(): CoreMemory | undefined {
   return undefined;
 }
 
+/** The memory that tensors live in: there is one where there is a tensor in it. */
+export function lodging(): CoreMemory {
+  return memory as CoreMemory;
+}
+
 function unavailable(): never {
   fail("ENGINE", "setEngine", "name", '"wasm"', `an engine that can run here: ${refusal}`);
 }

@@ -54,9 +54,9 @@ export class CoreMemory {
     return { total: this.buffer.byteLength, allocated: this.used - this.arenaSize, scratch: this.arenaSize };
   }
 
-  /** Whether an array lives here. */
+  /** Whether an array lives here. The offset is asked first: a small array of JavaScript's has no buffer until that is asked for. */
   holds(array: ArrayBufferView): boolean {
-    return array.buffer === this.buffer;
+    return array.byteOffset >= PAGE && array.buffer === this.buffer;
   }
 
   /** A block of at least `bytes`, at a multiple of 16. Throws a RangeError where memory is exhausted and changes nothing then. */
@@ -115,6 +115,11 @@ export class CoreMemory {
       this.free.splice(i, 0, { start, end });
     }
     this.used -= size;
+  }
+
+  /** Whether {@link enter} finds its room without growing the memory. */
+  fits(bytes: number): boolean {
+    return !this.arenaTaken && bytes <= this.arenaSize;
   }
 
   /** Scratch for one call: the kept block where it is large enough and not in use. Give it back with {@link leave}. */
