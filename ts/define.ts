@@ -11,6 +11,7 @@ import {
   addressOf,
   broadcastShape,
   broadcastStrides,
+  giveBack,
   isTyped,
   type Operand,
   placeOf,
@@ -123,6 +124,8 @@ class Slot {
     readonly out: boolean,
     /** Where the array is in the core's memory, if that is known; 0: it is to be asked. */
     readonly address: number,
+    /** Whether the kernel can use the array where it stands, if that is in the core's memory. */
+    readonly fits: boolean,
     /** Its place among the kernel's arguments. */
     readonly place: number,
     /** For an input that is broadcast: how it is walked, for each element of the shape. */
@@ -163,7 +166,7 @@ class Face {
   readonly differentiable: readonly string[];
   readonly family: Family<unknown, unknown>;
   readonly reference: unknown;
-  readonly parameters: (options: Options) => readonly number[];
+  readonly parameters: ((options: Options) => readonly number[]) | undefined;
 
   constructor(definition: Definition<unknown, unknown>) {
     const { options, plain, mapping } = definition;
@@ -191,7 +194,7 @@ class Face {
     const { part, plan, wasm, js, piece, scratch, finish } = definition.family;
     this.family = { part, plan, wasm, js, piece, scratch, finish };
     this.reference = definition.reference;
-    this.parameters = definition.parameters ?? (() => NONE);
+    this.parameters = definition.parameters;
   }
 }
 
@@ -225,8 +228,10 @@ export class Call {
 
   /** @internal The arrays. */
   readonly slots: Slot[];
-  /** @internal Where the kernel finds each of its arrays; 0: nowhere. */
+  /** @internal Where the kernel finds each of its arrays; 0: nowhere. It is long enough for every family. */
   readonly addresses: number[];
+  /** @internal How many arrays of the kernel's have been named. */
+  places: number;
   /** @internal */ readonly grads: Gradient[];
   /** @internal */ values: Slot | undefined;
   /** @internal */ valueGiven: unknown;
@@ -278,21 +283,27 @@ export class Call {
     }
     const common: Common = { reduction: "mean", upstream: 1, wrt: undefined, out: undefined };
     this.inputs = operands;
-    this.options = readOptions(name, face.table, raw[count], face.defaults, common);
+    const options = raw[count];
+    this.options =
+      options === undefined ? face.defaults : readOptions(name, face.table, options, face.defaults, common);
     this.dtype = dtype ?? "float64";
     const { upstream, wrt, out } = common;
-    this.reduction = mapping ? "none" : readReduction(name, face.reductions, common.reduction);
+    const { reduction } = common;
+    if (!mapping && reduction !== "mean") checkReduction(name, face.reductions, reduction);
+    this.reduction = mapping ? "none" : (reduction as string);
     this.upstream = typeof upstream === "number" ? upstream : readOperand(name, "upstream", upstream);
-    this.wrt = gradients ? readWrt(name, differentiable, wrt) : NOTHING_WANTED;
+    if (gradients && wrt !== undefined) checkWrt(name, differentiable, wrt);
+    this.wrt = gradients ? (wrt as readonly string[] | undefined) : NOTHING_WANTED;
     this.out = out === undefined ? NOTHING_GIVEN : readOut(name, differentiable, out);
-    this.parameters = face.parameters(this.options);
+    this.parameters = face.parameters === undefined ? NONE : face.parameters(this.options);
     this.scale = 1;
     this.divisor = 1;
     this.lossShape = NONE;
     this.planned = false;
     this.extras = undefined;
     this.slots = [];
-    this.addresses = [];
+    this.addresses = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    this.places = 0;
     this.grads = [];
     this.values = undefined;
     this.valueGiven = undefined;
@@ -321,7 +332,7 @@ export class Call {
 
   /** A slot that holds nothing. */
   absent(): void {
-    this.addresses.push(0);
+    this.places++;
   }
 
   /** An array of numbers that goes in, in the precision of the call. */
@@ -332,13 +343,17 @@ export class Call {
 
   /** The same, broadcast to a shape that it is known to fit ({@link broadcastStrides}). */
   broadcast(operand: Operand | undefined, shape: readonly number[]): void {
-    if (operand === undefined || sameShape(operand.shape, shape)) {
-      this.real(operand);
+    if (operand === undefined) {
+      this.absent();
       return;
     }
-    const strides = broadcastStrides(operand.shape, shape) as number[];
+    const length = sizeOf(shape);
     const { data, address = 0 } = operand;
-    this.push("real", data, sizeOf(shape), false, address, sizeOf(operand.shape), strides, shape);
+    if (sameShape(operand.shape, shape)) this.push("real", data, length, false, address);
+    else {
+      const strides = broadcastStrides(operand.shape, shape) as number[];
+      this.push("real", data, length, false, address, sizeOf(operand.shape), strides, shape);
+    }
   }
 
   /** Labels, lengths: whole numbers that were checked. */
@@ -376,7 +391,7 @@ export class Call {
   /** The single losses, where they are asked for; `lossShape` is set. A kernel may have them as doubles in either precision. */
   valueSlot(kind: "real" | "double" = "real"): void {
     if (this.reduction !== "none") {
-      this.readScalarOut();
+      if (this.out.value !== undefined) this.readScalarOut(this.out.value);
       this.absent();
       return;
     }
@@ -388,9 +403,7 @@ export class Call {
   }
 
   /** Where a reduced value is to be written as well as returned. */
-  private readScalarOut(): void {
-    const given = this.out.value;
-    if (given === undefined) return;
+  private readScalarOut(given: unknown): void {
     const address = addressOfOutput(given);
     this.scalarOut = this.writtenLater(this.output("value", given, address, 1), address);
   }
@@ -510,17 +523,24 @@ export class Call {
     strides?: readonly number[],
     shape?: readonly number[],
   ): Slot {
-    const { slots, addresses } = this;
-    const slot = new Slot(kind, array, length, count, out, address, addresses.length, strides, shape);
-    slots.push(slot);
-    addresses.push(0);
+    const fits =
+      address !== OUTSIDE &&
+      strides === undefined &&
+      length > 0 &&
+      (kind === "int"
+        ? array instanceof Int32Array
+        : kind === "double" || this.dtype === "float64"
+          ? array instanceof Float64Array
+          : array instanceof Float32Array);
+    const slot = new Slot(kind, array, length, count, out, address, fits, this.places++, strides, shape);
+    this.slots.push(slot);
     return slot;
   }
 
   /** What is written after the kernel was called. */
   private writtenLater(array: FloatArray, address: number): Slot {
     const { length } = array;
-    const slot = new Slot("real", array, length, length, true, address, NOWHERE, undefined, undefined);
+    const slot = new Slot("real", array, length, length, true, address, false, NOWHERE, undefined, undefined);
     this.slots.push(slot);
     return slot;
   }
@@ -542,22 +562,19 @@ function isOptions(value: unknown): boolean {
   );
 }
 
-function readReduction(where: string, allowed: readonly string[], value: unknown): string {
+function checkReduction(where: string, allowed: readonly string[], value: unknown): void {
   if (!allowed.includes(value as string)) {
     fail("OPTION", where, "reduction", describe(value), allowed.map((w) => JSON.stringify(w)).join(" or "));
   }
-  return value as string;
 }
 
-function readWrt(where: string, names: readonly string[], value: unknown): readonly string[] | undefined {
-  if (value === undefined) return undefined;
+function checkWrt(where: string, names: readonly string[], value: unknown): void {
   if (!Array.isArray(value))
     fail("TYPE", where, "wrt", describe(value), `an array of names from ${names.join(", ")}`);
   for (let i = 0; i < value.length; i++) {
     if (!names.includes(value[i] as string))
       fail("OPTION", where, "wrt", describe(value[i]), `one of ${names.join(", ")}`, `[${i}]`);
   }
-  return value as string[];
 }
 
 function readOut(
@@ -619,9 +636,10 @@ export function broadcastInputs(
   count: number,
   shapes?: readonly (readonly number[])[],
 ): readonly number[] {
-  let all = shapes?.[0] ?? call.input(0).shape;
+  const { inputs } = call;
+  let all = shapes?.[0] ?? (inputs[0] as Operand).shape;
   for (let i = 1; i < count; i++) {
-    const shape = broadcastShape(all, shapes?.[i] ?? call.input(i).shape);
+    const shape = broadcastShape(all, shapes?.[i] ?? (inputs[i] as Operand).shape);
     if (shape === undefined) wrongShape(call, i, `a shape that broadcasts with ${shapeText(all)}`);
     all = shape;
   }
@@ -686,9 +704,9 @@ function run(face: Face, args: readonly unknown[], gradients: boolean): unknown 
   const call = new Call(face, args, gradients);
   const plan = family.plan(call);
   const core = call.planned ? undefined : current(family.part);
-  checkViews(call);
   let sum = core === undefined ? onJs(face, call, plan) : onWasm(core, face, call, plan);
   sum = family.finish?.(call, plan) ?? sum;
+  for (let i = 0; i < call.inputs.length; i++) giveBack(call.inputs[i]);
   let value: unknown;
   if (call.reduction === "none")
     value = handBack(call.valueGiven, (call.values as Slot).array as FloatArray, call.lossShape);
@@ -745,6 +763,7 @@ function onJs({ family, reference }: Face, call: Call, plan: unknown): number {
   const at = call.addresses.map((): FloatArray | Int32Array | undefined => undefined);
   const copies: { to: FloatArray; from: FloatArray }[] = [];
   for (const slot of slots) {
+    if (isStale(slot)) renew(slot, call.where);
     const { array, out, place, strides } = slot;
     if (place === NOWHERE || array === undefined) continue;
     let own = array as FloatArray;
@@ -798,21 +817,6 @@ function roomFor(slot: Slot, real: number): number {
   return Math.ceil(bytesOf(slot, real) / 16) * 16;
 }
 
-/** Where a slot's array stands in the core's memory, if the kernel can use it there; else 0. */
-function addressIn(memory: CoreMemory, slot: Slot, dtype: DType): number {
-  const { array, kind, address } = slot;
-  if (address === OUTSIDE || array === undefined || slot.strides !== undefined || slot.length === 0) return 0;
-  if (
-    kind === "int"
-      ? !(array instanceof Int32Array)
-      : kind === "double" || dtype === "float64"
-        ? !(array instanceof Float64Array)
-        : !(array instanceof Float32Array)
-  )
-    return 0;
-  return address !== 0 ? address : memory.holds(array) ? array.byteOffset : 0;
-}
-
 /** The wasm engine: arrays in the core's memory go in by address, others through scratch. */
 function onWasm({ memory, exports }: Core, { family }: Face, call: Call, plan: unknown): number {
   const { slots, dtype, addresses: at } = call;
@@ -826,8 +830,13 @@ function onWasm({ memory, exports }: Core, { family }: Face, call: Call, plan: u
   let written = false;
   for (let i = 0; i < slots.length; i++) {
     const slot = slots[i] as Slot;
+    if (isStale(slot)) renew(slot, call.where);
     if (slot.place === NOWHERE) continue;
-    const address = addressIn(memory, slot, dtype);
+    let address = 0;
+    if (slot.fits) {
+      const array = slot.array as FloatArray;
+      address = slot.address > 0 ? slot.address : memory.holds(array) ? array.byteOffset : 0;
+    }
     at[slot.place] = address;
     if (address === 0) bytes += roomFor(slot, real);
     else written ||= slot.out;
@@ -905,7 +914,7 @@ function inPieces(
         const address = start + k * PIECE * real;
         const piece = (array as FloatArray).subarray(first, first + count);
         here[place] = address;
-        return new Slot(kind, piece, count, count, out, address, place, undefined, undefined);
+        return new Slot(kind, piece, count, count, out, address, true, place, undefined, undefined);
       });
       for (const piece of pieces) if (!piece.out) copyIn(memory, piece.address, piece, real);
       sum += family.wasm(exports, call, family.piece?.(plan, count), here);
@@ -919,7 +928,8 @@ function inPieces(
 
 /** Takes scratch. Where the memory grows for it, arrays that live there are viewed anew: growth detaches the old views. */
 function enter(memory: CoreMemory, bytes: number, slots: readonly Slot[]): number {
-  if (memory.fits(bytes)) return memory.enter(bytes);
+  const kept = memory.enterKept(bytes);
+  if (kept !== 0) return kept;
   const offsets = slots.map(({ array }) =>
     array !== undefined && memory.holds(array) ? array.byteOffset : -1,
   );
@@ -947,15 +957,15 @@ function viewAnew(memory: CoreMemory, slot: Slot, offset: number): void {
  * Code of the caller's that runs while arguments are read (a margin's function, a getter) may make the core's memory grow. Tensors in
  * it are then viewed anew; a view that the caller holds is lost.
  */
-function checkViews({ slots, where }: Call): void {
-  for (let i = 0; i < slots.length; i++) {
-    const slot = slots[i] as Slot;
-    if (slot.array === undefined || slot.array.length === slot.count) continue;
-    if (slot.address > 0) viewAnew(lodging(), slot, slot.address);
-    else {
-      const expected = "an array on a fixed, attached ArrayBuffer";
-      fail("BUFFER", where, "an argument", "an array whose buffer was detached meanwhile", expected);
-    }
+function isStale({ array, count }: Slot): boolean {
+  return array !== undefined && array.length !== count;
+}
+
+function renew(slot: Slot, where: string): void {
+  if (slot.address > 0) viewAnew(lodging(), slot, slot.address);
+  else {
+    const expected = "an array on a fixed, attached ArrayBuffer";
+    fail("BUFFER", where, "an argument", "an array whose buffer was detached meanwhile", expected);
   }
 }
 
@@ -996,6 +1006,8 @@ function copyShort(
 ): void {
   // a loop over arrays of one known type is compiled to a few instructions
   if (from instanceof Float32Array && to instanceof Float32Array) {
+    for (let i = 0; i < length; i++) to[first + i] = from[at + i] as number;
+  } else if (from instanceof Float64Array && to instanceof Float64Array) {
     for (let i = 0; i < length; i++) to[first + i] = from[at + i] as number;
   } else for (let i = 0; i < length; i++) to[first + i] = from[at + i] as number;
 }

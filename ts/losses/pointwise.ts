@@ -65,19 +65,19 @@ const pointwise = /* @__NO_SIDE_EFFECTS__ */ (rules: Rules = {}): Family<Plan, P
     const count = sizeOf(shape);
     if (call.reduction === "mean") call.divisor = count;
     else if (call.reduction === "batchmean") call.divisor = call.input(0).shape[0] ?? 1;
-    for (let i = 0; i < 3; i++) {
-      const operand = call.inputs[i];
+    const { inputs } = call;
+    for (let i = 0; i < inputs.length; i++) {
+      const operand = inputs[i] as Operand;
       const own = shapes?.[i];
-      call.broadcast(
-        operand === undefined || own === undefined ? operand : { ...operand, data: operand.data, shape: own },
-        shape,
-      );
+      call.broadcast(own === undefined ? operand : { ...operand, data: operand.data, shape: own }, shape);
     }
+    if (inputs.length < 3) call.absent();
     const { weight, posWeight } = call.options as { weight?: Operand; posWeight?: Operand };
     call.broadcast(factors(call, weight, shape), shape);
     call.broadcast(factors(call, posWeight, shape), shape);
     call.valueSlot();
-    for (let i = 0; i < 3; i++) call.gradientSlot(i, shape, shapes?.[i]);
+    for (let i = 0; i < inputs.length; i++) call.gradientSlot(i, shape, shapes?.[i]);
+    if (inputs.length < 3) call.absent();
     call.upstreamSlot();
     return { count };
   },
@@ -85,7 +85,7 @@ const pointwise = /* @__NO_SIDE_EFFECTS__ */ (rules: Rules = {}): Family<Plan, P
   piece: (_plan, count) => (rules.domain === undefined ? { count } : undefined),
   wasm(exports, call, { count }, at) {
     const { parameters } = call;
-    checkDomainInCore(exports, call, rules.domain, at);
+    if (rules.domain !== undefined) checkDomainInCore(exports, call, rules.domain, at);
     const kernel = call.dtype === "float32" ? exports.pointwise_f32 : exports.pointwise_f64;
     const to = at as Ten;
     return kernel(

@@ -87,7 +87,8 @@ function imports(WebAssembly: WasmNamespace): object {
 function keep(of: Part, exports: object, isWhole: boolean): void {
   memory = room as CoreMemory;
   if (isWhole) whole ??= exports as Exports;
-  of.core ??= { exports: whole ?? (exports as Exports), memory };
+  // a copy, because what is an instance's own is looked up anew at each call
+  of.core ??= { exports: { ...(whole ?? (exports as Exports)) }, memory };
 }
 
 /** Compiles and instantiates a part. One refusal is enough: nothing is tried again until {@link ready} is called. */

@@ -117,24 +117,26 @@ export class CoreMemory {
     this.used -= size;
   }
 
-  /** Whether {@link enter} finds its room without growing the memory. */
-  fits(bytes: number): boolean {
-    return !this.arenaTaken && bytes <= this.arenaSize;
+  /** What {@link enter} gives where it has room without growing the memory; else 0. */
+  enterKept(bytes: number): number {
+    if (this.arenaTaken || bytes > this.arenaSize) return 0;
+    this.arenaTaken = true;
+    return this.arena;
   }
 
   /** Scratch for one call: the kept block where it is large enough and not in use. Give it back with {@link leave}. */
   enter(bytes: number): number {
+    const kept = this.enterKept(bytes);
+    if (kept !== 0) return kept;
     if (this.arenaTaken || bytes > KEPT) return this.take(bytes);
-    if (bytes > this.arenaSize) {
-      // twice as much as before, so that a growing program does not do this at every call
-      const size = rounded(Math.min(KEPT, Math.max(bytes, 2 * this.arenaSize, 4096)));
-      const arena = this.take(size);
-      if (this.arenaSize > 0) this.give(this.arena, this.arenaSize);
-      this.arena = arena;
-      this.arenaSize = size;
-    }
+    // twice as much as before, so that a growing program does not do this at every call
+    const size = rounded(Math.min(KEPT, Math.max(bytes, 2 * this.arenaSize, 4096)));
+    const arena = this.take(size);
+    if (this.arenaSize > 0) this.give(this.arena, this.arenaSize);
+    this.arena = arena;
+    this.arenaSize = size;
     this.arenaTaken = true;
-    return this.arena;
+    return arena;
   }
 
   /** The end of what {@link enter} began, with the same size. */
