@@ -38,6 +38,19 @@ function partsOf(file: string): string[] {
   return [...new Set([...own, ...imported.flatMap(partsOf)])].sort();
 }
 
+/** The files of ts/losses, as paths from ts/ on. */
+const LOSSES: readonly string[] = readdirSync("ts/losses", { recursive: true, encoding: "utf8" })
+  .filter((file) => file.endsWith(".ts"))
+  .map((file) => `losses/${file.slice(0, -3).replaceAll("\\", "/")}`);
+
+/** A folder for files that only the build needs. */
+function made(name: string): string {
+  const folder = join("node_modules/.cache/perdida", name);
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { recursive: true });
+  return folder;
+}
+
 /**
  * The families as entries that nobody imports (scripts/build.mjs removes them), so that each becomes a chunk of its own: a bundler
  * drops those that a program does not use, whole. Within one file it would have to prove every statement free of effects. What
@@ -46,19 +59,14 @@ function partsOf(file: string): string[] {
  * start in Node about 0.3 ms (measured with 17 files, 8 and 1).
  */
 function families(source: Source): Record<string, string> {
-  const folder = join("node_modules/.cache/perdida", source);
-  rmSync(folder, { recursive: true, force: true });
-  mkdirSync(folder, { recursive: true });
-  const files = readdirSync("ts/losses", { recursive: true, encoding: "utf8" })
-    .filter((file) => file.endsWith(".ts"))
-    .map((file) => `losses/${file.slice(0, -3).replaceAll("\\", "/")}`);
+  const folder = made(source);
   const groupOf = (file: string): string => {
     const family = file.split("/")[1] as string;
     const parts = partsOf(file).join("-");
     return parts === "" || parts === partsOf(`losses/${family}`).join("-") ? family : `${family}-${parts}`;
   };
   const groups = new Map<string, string[]>();
-  for (const file of files) groups.set(groupOf(file), [...(groups.get(groupOf(file)) ?? []), file]);
+  for (const file of LOSSES) groups.set(groupOf(file), [...(groups.get(groupOf(file)) ?? []), file]);
   return Object.fromEntries(
     [...groups].map(([name, own]) => {
       const lines = [...own, ...BASE].map(
@@ -82,7 +90,7 @@ function code(source: Source): Options[] {
         ...Object.fromEntries(built.map(({ name }) => [`${name}${suffix}`, `ts/${name}.ts`])),
         ...families(source),
       },
-      format: source === "workerd" ? ["esm"] : ["esm", "cjs"],
+      format: source === "workerd" || source === "inline" ? ["esm"] : ["esm", "cjs"],
       esbuildOptions(options) {
         options.alias = aliases(source);
         options.chunkNames = `${source}-[hash]`;
@@ -97,6 +105,34 @@ function code(source: Source): Options[] {
       ],
     },
   ];
+}
+
+/**
+ * For Node, and for whoever takes CommonJS, few files, since there every one costs a start 1 to 2 ms (measured with 8 and 2): the main
+ * entry in one chunk, which the others reach whole too, so that it comes out in one piece. Nothing is dropped.
+ */
+function whole(format: "esm" | "cjs"): Options {
+  const folder = made(format);
+  const all = `import ${JSON.stringify(resolve("ts/index.ts"))};\n`;
+  const wrapped = entries
+    .filter((entry) => entry.source === "inline")
+    .map(({ name }): [string, string] => {
+      const path = join(folder, `${name}.ts`);
+      writeFileSync(path, `${all}export * from ${JSON.stringify(resolve("ts", `${name}.ts`))};\n`);
+      return [format === "esm" ? `${name}.node` : name, path];
+    });
+  return {
+    ...common,
+    name: format,
+    entry: Object.fromEntries(wrapped),
+    format: [format],
+    esbuildOptions(options) {
+      options.alias = aliases("inline");
+      options.chunkNames = "node-[hash]";
+      options.treeShaking = false;
+      options.ignoreAnnotations = true;
+    },
+  };
 }
 
 const types: Options = {
@@ -117,5 +153,9 @@ const types: Options = {
 export default defineConfig(
   process.env.PERDIDA_BUILD === "types"
     ? types
-    : (["inline", "js", "none", "workerd"] as const).flatMap((source) => code(source)),
+    : [
+        ...(["inline", "js", "none", "workerd"] as const).flatMap((source) => code(source)),
+        whole("esm"),
+        whole("cjs"),
+      ],
 );

@@ -4,7 +4,7 @@
  *
  * Where the core comes from is all that differs between them (`#source` in ts/runtime/engine.ts, `#part/NAME` in the families' files):
  * `js` and `slim` have their own sources, and `dist/NAME.workerd.js`, under the condition `workerd`, is `ts/NAME.ts` with the core as a
- * module.
+ * module. `dist/NAME.node.js` has nothing of its own: it is `dist/NAME.js` in fewer files, for Node where nothing bundles.
  */
 import { join } from "node:path";
 import { ROOT, readJson } from "./support.mjs";
@@ -29,9 +29,9 @@ function read() {
   const { exports } = readJson(join(ROOT, "package.json"));
   for (const [subpath, target] of Object.entries(exports)) {
     for (const path of paths(target)) {
-      const [, name, workerd] = /^\.\/dist\/([\w-]+)(\.workerd)?\.c?js$/.exec(path) ?? [];
+      const [, name, variant] = /^\.\/dist\/([\w-]+)(\.workerd|\.node)?\.c?js$/.exec(path) ?? [];
       if (name === undefined) continue;
-      const source = sourceOf(name, workerd !== undefined);
+      const source = sourceOf(name, variant === ".workerd");
       found.set(`${name} ${source}`, { name, subpath, source });
     }
   }

@@ -249,7 +249,7 @@ export class Call {
   ) {
     const { name, inputs, mapping, differentiable } = face;
     const most = inputs.length;
-    let count = raw.length < most ? raw.length : most;
+    let count = Math.min(raw.length, most);
     // an optional last input may be left out with the options in its place
     const { optional } = inputs[most - 1] as Required<InputRow>;
     if (optional && count === most && isOptions(raw[most - 1])) count -= 1;
@@ -1014,11 +1014,17 @@ function copyShort(
 
 /** Makes the two faces of a loss. */
 export function define<P, R, T>(definition: Definition<P, R>): T {
-  const face = new Face(definition as unknown as Definition<unknown, unknown>);
-  const value = (...args: unknown[]): unknown => run(face, args, false);
-  const valueAndGrad = (...args: unknown[]): unknown => run(face, args, true);
-  return Object.assign(named(value, face.name), {
-    valueAndGrad: named(valueAndGrad, `${face.name}.valueAndGrad`),
+  const { name } = definition;
+  let known: Face | undefined;
+  // at the first call: a program that starts has better things to do
+  const face = (): Face => {
+    known ??= new Face(definition as unknown as Definition<unknown, unknown>);
+    return known;
+  };
+  const value = (...args: unknown[]): unknown => run(face(), args, false);
+  const valueAndGrad = (...args: unknown[]): unknown => run(face(), args, true);
+  return Object.assign(named(value, name), {
+    valueAndGrad: named(valueAndGrad, `${name}.valueAndGrad`),
   }) as unknown as T;
 }
 
