@@ -236,7 +236,7 @@ export class Call {
   /** @internal */ values: Slot | undefined;
   /** @internal */ valueGiven: unknown;
   /** @internal */ scalarOut: Slot | undefined;
-  private readonly wrt: readonly string[] | undefined;
+  /** @internal */ readonly wrt: readonly string[] | undefined;
   private readonly out: Given;
   private readonly upstream: Operand | number;
 
@@ -698,13 +698,38 @@ function slotAt({ slots }: Call, place: number): Slot {
   return slots.find((slot) => slot.place === place) as Slot;
 }
 
+function isEmpty({ length, place }: Slot): boolean {
+  return length === 0 || place === NOWHERE;
+}
+
+/** Refuses names in `wrt` of inputs that have no gradient in this call: classes where there could have been probabilities. */
+function checkGradients({ name, differentiable }: Face, { wrt = NOTHING_WANTED, grads }: Call): void {
+  wrt.forEach((wanted, i) => {
+    if (grads.some((gradient) => gradient.name === wanted)) return;
+    const others = differentiable.filter((other) => other !== wanted).join(", ");
+    fail(
+      "OPTION",
+      name,
+      "wrt",
+      `${describe(wanted)}, which has no gradient here`,
+      `one of ${others}`,
+      `[${i}]`,
+    );
+  });
+}
+
 /** Runs one call from the arguments to the result. */
 function run(face: Face, args: readonly unknown[], gradients: boolean): unknown {
   const { family } = face;
   const call = new Call(face, args, gradients);
   const plan = family.plan(call);
-  const core = call.planned ? undefined : current(family.part);
-  let sum = core === undefined ? onJs(face, call, plan) : onWasm(core, face, call, plan);
+  if (call.wrt !== undefined && call.wrt.length !== call.grads.length) checkGradients(face, call);
+  let sum = 0;
+  // where all arrays are empty there is nothing to do, however long their other axes are
+  if (call.planned || !call.slots.every(isEmpty)) {
+    const core = call.planned ? undefined : current(family.part);
+    sum = core === undefined ? onJs(face, call, plan) : onWasm(core, face, call, plan);
+  }
   sum = family.finish?.(call, plan) ?? sum;
   for (let i = 0; i < call.inputs.length; i++) giveBack(call.inputs[i]);
   let value: unknown;

@@ -127,7 +127,10 @@ export function readOperand(where: string, name: string, value: unknown): Operan
   }
   if (Array.isArray(value)) return flatten(where, name, value);
   if (typeof value === "object" && value !== null) {
-    const { data, shape, dims } = value as { data?: unknown; shape?: unknown; dims?: unknown };
+    const { data, shape, dims, type } = value as Record<"data" | "shape" | "dims" | "type", unknown>;
+    // the bits of such numbers in integers, as onnxruntime hands them out
+    if (type === "float16" && isTyped(data))
+      fail("TYPE", where, name, `a float16 tensor on a ${tag(data)}`, "a tensor of float32 or float64");
     const axes = shape ?? dims;
     if (isTyped(data) && Array.isArray(axes)) {
       checkBuffer(where, name, data);

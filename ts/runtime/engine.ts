@@ -230,7 +230,18 @@ function isBytes(given: object): given is ArrayBuffer | ArrayBufferView {
 async function resolved(from: CoreSource): Promise<object> {
   if (typeof from === "string" || (typeof from === "object" && "href" in from)) {
     const url = typeof from === "string" ? from : (from as { href: string }).href;
-    const { fetch } = platform();
+    const { fetch, process, URL } = platform();
+    if (url.startsWith("file:")) {
+      const { readFile } = process?.getBuiltinModule?.("node:fs/promises") ?? {};
+      try {
+        if (readFile !== undefined && URL !== undefined) return await readFile(new URL(url));
+        if (fetch !== undefined) return await resolved(await fetch(url));
+      } catch (error) {
+        // told of below
+        if (error instanceof Error && "argument" in error) throw error;
+      }
+      fail("ENGINE", "ready", "source", describe(url), "a file that can be read here, or its bytes");
+    }
     if (fetch === undefined)
       fail("ENGINE", "ready", "source", describe(url), "bytes or a module: there is no fetch here");
     return resolved(await fetch(url));

@@ -31,11 +31,16 @@ interface Registry<T> {
   register(target: object, held: T, token: object): void;
   unregister(token: object): void;
 }
+interface FileSystem {
+  readFile(url: object): Promise<Uint8Array>;
+}
 interface Platform {
   WebAssembly?: WasmNamespace;
   Buffer?: { from(text: string, encoding: "base64"): Uint8Array };
   atob?(text: string): string;
   fetch?(url: string): Promise<ResponseLike>;
+  URL?: new (url: string) => object;
+  process?: { getBuiltinModule?(name: "node:fs/promises"): FileSystem | undefined };
   FinalizationRegistry?: new <T>(cleanup: (held: T) => void) => Registry<T>;
 }
 
