@@ -76,10 +76,15 @@ async function buildCore(toolchain, kind) {
       writeWhole(join(GENERATED, "exports.ts"), NOTE + exportTypes(types));
       const unpacker = await buildUnpacker(toolchain, tell);
       writeWhole(join(GENERATED, "unpacker.ts"), `${NOTE}${text("unpacker", unpacker)}`);
-      for (const part of PARTS) {
-        const { bytes } = await module(part);
+      const parts = new Map();
+      for (const part of PARTS) parts.set(part, (await module(part)).bytes);
+      const common = pack(parts.get(COMMON.part).subarray(COMMON.from, COMMON.from + COMMON.length));
+      const length = `export const commonLength: number = ${common.bytes.length};\n`;
+      writeWhole(join(GENERATED, "common.ts"), `${NOTE}${text("common", common.packed)}${length}`);
+      for (const [part, bytes] of parts) {
         writeWhole(join(GENERATED, "parts", `${part}.wasm`), bytes);
-        writeWhole(join(GENERATED, "parts", `${part}.ts`), partSource(part, bytes));
+        const { packed } = pack(bytes, common);
+        writeWhole(join(GENERATED, "parts", `${part}.ts`), partSource(part, packed, bytes.length));
       }
     }
     writeWhole(stamp, made);
@@ -91,13 +96,19 @@ function text(name, bytes) {
   return `export const ${name}: string =\n  "${Buffer.from(bytes).toString("base64")}";\n`;
 }
 
-/** The file that brings a part into a bundle. @param {string} part @param {Uint8Array} bytes */
-function partSource(part, bytes) {
+/**
+ * What is unpacked before each part, so that this has something to repeat, and odds that know such code: the start of the functions
+ * of a part. So all parts together are 7 % smaller (measured); more of it would make one small loss larger.
+ */
+const COMMON = { part: "rowwise", from: 400, length: 8192 };
+
+/** The file that brings a part into a bundle. @param {string} part @param {Uint8Array} packed @param {number} length */
+function partSource(part, packed, length) {
   return `${NOTE}import { unpacked } from "../../source.inline.js";
 
-${text("packed", pack(bytes)).replace("export ", "")}
+${text("packed", packed).replace("export ", "")}
 /** The part ${JSON.stringify(part)} of the core. */
-export const source = (): Uint8Array => unpacked(packed, ${bytes.length});
+export const source = (): Uint8Array => unpacked(packed, ${length});
 `;
 }
 

@@ -6,9 +6,10 @@
  * byte to the last, each step at the price that it had under the odds of the pass before. The prices settle after a few passes.
  */
 
-/** How the odds of a context follow what comes. */
-const FAST = 4;
-const SLOW = 6;
+/** How the odds of a context follow what comes, as in crates/unpack. */
+const FIRST = 4;
+const FAST = 12;
+const SLOW = 250;
 /** Passes after which nothing is gained any more (measured). */
 const PASSES = 6;
 /** How many earlier places with the same three bytes are looked at. */
@@ -105,9 +106,9 @@ function recentAfter(recent, { kind, distance }) {
   ];
 }
 
-/** @param {Uint8Array} bytes @param {Token[]} tokens @param {Coder} code */
-function codeAll(bytes, tokens, code) {
-  let [i, state] = [0, 0];
+/** @param {Uint8Array} bytes @param {number} start @param {Token[]} tokens @param {Coder} code */
+function codeAll(bytes, start, tokens, code) {
+  let [i, state] = [start, 0];
   let recent = [0, 0, 0, 0];
   for (const token of tokens) {
     codeToken(bytes, i, state, recent, token, code);
@@ -161,11 +162,11 @@ function repetitions(bytes) {
 }
 
 /**
- * The cheapest tokens under some prices.
- * @param {Uint8Array} bytes @param {[length: number, distance: number][][]} found @param {[Float64Array, Float64Array]} prices of a 0 and of a 1
+ * The cheapest tokens under some prices, from a place on.
+ * @param {Uint8Array} bytes @param {number} start @param {[length: number, distance: number][][]} found @param {[Float64Array, Float64Array]} prices of a 0 and of a 1
  * @returns {Token[]}
  */
-function cheapest(bytes, found, prices) {
+function cheapest(bytes, start, found, prices) {
   /** @param {(code: Coder) => void} decisions */
   const price = (decisions) => {
     let sum = 0;
@@ -179,10 +180,11 @@ function cheapest(bytes, found, prices) {
     Array.from({ length: LONGEST }, (_, n) => price((code) => codeNumber(context, n, code)));
   const [ofNew, ofRecent] = [pricesAt(LENGTHS), pricesAt(LENGTHS + NUMBER)];
   const costs = new Float64Array(bytes.length + 1).fill(Infinity);
-  costs[0] = 0;
+  costs[start] = 0;
   /** @type {{ token: Token, state: number, recent: Recent }[]} */
-  const ways = [{ token: { kind: -1, length: 0, distance: 0 }, state: 0, recent: [0, 0, 0, 0] }];
-  for (let i = 0; i < bytes.length; i++) {
+  const ways = [];
+  ways[start] = { token: { kind: -1, length: 0, distance: 0 }, state: 0, recent: [0, 0, 0, 0] };
+  for (let i = start; i < bytes.length; i++) {
     const { state, recent } = /** @type {(typeof ways)[0]} */ (ways[i]);
     /** @param {number} kind @param {number} length @param {number} distance @param {number} cost */
     const offer = (kind, length, distance, cost) => {
@@ -217,7 +219,7 @@ function cheapest(bytes, found, prices) {
     }
   }
   const tokens = [];
-  for (let i = bytes.length; i > 0; ) {
+  for (let i = bytes.length; i > start; ) {
     const { token } = /** @type {(typeof ways)[0]} */ (ways[i]);
     tokens.push(token);
     i -= token.length;
@@ -225,9 +227,36 @@ function cheapest(bytes, found, prices) {
   return tokens.reverse();
 }
 
-/** Bytes of tokens. @param {Uint8Array} bytes @param {Token[]} tokens @returns {Uint8Array} */
-function encoded(bytes, tokens) {
+/**
+ * The odds of every context, and how they learn.
+ * @returns {{ of(context: number): number, learn: Coder }} in 2^12ths of a 0
+ */
+function makeOdds() {
   const [fast, slow] = [new Uint16Array(CONTEXTS).fill(0x8000), new Uint16Array(CONTEXTS).fill(0x8000)];
+  const met = new Uint8Array(CONTEXTS);
+  return {
+    of: (context) => (Number(fast[context]) + Number(slow[context])) >>> 5,
+    learn(context, bit) {
+      const times = Number(met[context]) + FIRST;
+      for (const [odds, share] of /** @type {const} */ ([
+        [fast, Math.min(FAST, times)],
+        [slow, times],
+      ])) {
+        const now = Number(odds[context]);
+        odds[context] = bit === 1 ? now - Math.floor(now / share) : now + Math.floor((0xffff - now) / share);
+      }
+      met[context] = Math.min(SLOW, times + 1) - FIRST;
+    },
+  };
+}
+
+/**
+ * Bytes of tokens.
+ * @param {Uint8Array} bytes @param {number} start @param {Token[]} tokens @param {Packed | undefined} before @returns {Uint8Array}
+ */
+function encoded(bytes, start, tokens, before) {
+  const odds = makeOdds();
+  if (before !== undefined) codeAll(bytes, 0, before.tokens, odds.learn);
   /** @type {number[]} */
   const out = [];
   let [low, range] = [0, 2 ** 32 - 1];
@@ -240,40 +269,45 @@ function encoded(bytes, tokens) {
     out.push(Math.floor(low / 2 ** 24));
     low = (low % 2 ** 24) * 256;
   };
-  codeAll(bytes, tokens, (context, bit) => {
+  codeAll(bytes, start, tokens, (context, bit) => {
     while (range < 2 ** 24) {
       range *= 256;
       shift();
     }
-    const [a, b] = [/** @type {number} */ (fast[context]), /** @type {number} */ (slow[context])];
-    const bound = (range >>> 12) * ((a + b) >>> 5);
+    const bound = (range >>> 12) * odds.of(context);
     low += bit * bound;
     range = bit === 1 ? range - bound : bound;
-    fast[context] = bit === 1 ? a - (a >> FAST) : a + ((0xffff - a) >> FAST);
-    slow[context] = bit === 1 ? b - (b >> SLOW) : b + ((0xffff - b) >> SLOW);
+    odds.learn(context, bit);
   });
   for (let i = 0; i < 4; i++) shift();
   return Uint8Array.from(out);
 }
 
-/** @param {Uint8Array} bytes @returns {Uint8Array} */
-export function pack(bytes) {
-  const found = repetitions(bytes);
+/** @typedef {{ packed: Uint8Array, bytes: Uint8Array, tokens: Token[] }} Packed what was packed, and how */
+
+/** @param {Uint8Array} bytes @param {Packed} [before] what will have been unpacked by then, and is made use of @returns {Packed} */
+export function pack(bytes, before) {
+  const start = before?.bytes.length ?? 0;
+  const all = Uint8Array.from([...(before?.bytes ?? []), ...bytes]);
+  const found = repetitions(all);
   const counts = [0, 1].map(() => new Float64Array(CONTEXTS).fill(1));
-  /** @type {Uint8Array} */
-  let best = new Uint8Array();
+  /** @type {Packed | undefined} */
+  let best;
   for (let pass = 0; pass < PASSES; pass++) {
     const [zeros, ones] = /** @type {[Float64Array, Float64Array]} */ (counts);
     /** @param {Float64Array} of */
     const price = (of) => of.map((n, k) => -Math.log2(n / (Number(zeros[k]) + Number(ones[k]))));
-    const tokens = cheapest(bytes, found, [price(zeros), price(ones)]);
+    const tokens = cheapest(all, start, found, [price(zeros), price(ones)]);
     for (const count of counts) count.fill(0.3);
-    codeAll(bytes, tokens, (context, bit) => {
-      const count = /** @type {Float64Array} */ (counts[bit]);
-      count[context] = /** @type {number} */ (count[context]) + 1;
-    });
-    const packed = encoded(bytes, tokens);
-    if (pass === 0 || packed.length < best.length) best = packed;
+    /** @type {Coder} */
+    const count = (context, bit) => {
+      const times = /** @type {Float64Array} */ (counts[bit]);
+      times[context] = /** @type {number} */ (times[context]) + 1;
+    };
+    if (before !== undefined) codeAll(all, 0, before.tokens, count);
+    codeAll(all, start, tokens, count);
+    const packed = encoded(all, start, tokens, before);
+    if (best === undefined || packed.length < best.packed.length) best = { packed, bytes, tokens };
   }
-  return best;
+  return /** @type {Packed} */ (best);
 }

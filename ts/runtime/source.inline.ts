@@ -1,3 +1,4 @@
+import { common, commonLength } from "./generated/common.js";
 import { unpacker } from "./generated/unpacker.js";
 import { platform, type WasmMemory, type WasmModule } from "./platform.js";
 import { probe } from "./probe.js";
@@ -8,8 +9,8 @@ export const source: () => Uint8Array = probe;
 /** What crates/unpack exports. */
 interface Unpacker {
   readonly memory: WasmMemory;
-  /** Unpacks so many bytes to the start of its buffer, from the middle of it, and gives the address. */
-  unpack(length: number): number;
+  /** Unpacks what stands in the middle of its buffer to one place of it up to another, and gives its address. */
+  unpack(from: number, to: number): number;
 }
 /** The middle of the buffer. */
 const MIDDLE = 2 ** 18;
@@ -26,10 +27,15 @@ export function unpacked(packed: string, length: number): Uint8Array {
   compiled ??= new WebAssembly.Module(decoded(unpacker));
   // a new one each time: the odds that it learns start at none
   const { memory, unpack } = new WebAssembly.Instance(compiled).exports as Unpacker;
-  const address = unpack(0);
-  new Uint8Array(memory.buffer).set(decoded(packed), address + MIDDLE);
-  unpack(length);
-  return new Uint8Array(memory.buffer, address, length);
+  const address = unpack(0, 0);
+  const add = (text: string, from: number, to: number): void => {
+    new Uint8Array(memory.buffer).set(decoded(text), address + MIDDLE);
+    unpack(from, to);
+  };
+  // what all parts make use of
+  add(common, 0, commonLength);
+  add(packed, commonLength, commonLength + length);
+  return new Uint8Array(memory.buffer, address + commonLength, length);
 }
 
 function decoded(base64: string): Uint8Array {

@@ -5,20 +5,25 @@
 //! module of its own, of a kilobyte, because such a loop over bits has to run at full speed from the start: in JavaScript
 //! that has yet to be compiled it takes ten times as long (measured).
 //!
-//! One buffer holds both: what is unpacked from its start on, what is packed from its middle on. The numbers in it are atomic
-//! only so that they may change without `unsafe`: in a module without threads that is a plain load or store.
+//! One buffer holds both: what is unpacked from its start on, what is packed from its middle on. What was unpacked before in the
+//! same instance is there for what comes next: repetitions reach into it, and the odds are those that it left. The numbers in
+//! the buffer are atomic only so that they may change without `unsafe`: in a module without threads that is a plain load or store.
 #![cfg_attr(target_arch = "wasm32", no_std)]
-use core::sync::atomic::{AtomicU16, AtomicU8, Ordering::Relaxed};
+use core::sync::atomic::{AtomicU64, AtomicU8, Ordering::Relaxed};
 
 /// Bytes of the buffer.
 const ROOM: usize = 1 << 19;
 static BUFFER: [AtomicU8; ROOM] = [const { AtomicU8::new(0) }; ROOM];
 
-/// For each context the odds of a 0 in 2^16ths, by which they follow fast and slowly; less one half, so that they start as 0.
+/// For each context the odds of a 0 in 2^16ths, by which they follow fast and slowly (bits 0 and 16), less one half, so that they
+/// start as 0; and how often it was met (bit 32): at first the odds follow faster than later.
 const CONTEXTS: usize = 1 << 14;
-static FAST: [AtomicU16; CONTEXTS] = [const { AtomicU16::new(0) }; CONTEXTS];
-static SLOW: [AtomicU16; CONTEXTS] = [const { AtomicU16::new(0) }; CONTEXTS];
-const HALF: u16 = 0x8000;
+static ODDS: [AtomicU64; CONTEXTS] = [const { AtomicU64::new(0) }; CONTEXTS];
+const HALF: u64 = 0x8000_8000;
+/// An n-th bit moves the odds by 1 / (n + FIRST) of the way, up to a last share for each of the two.
+const FIRST: u32 = 4;
+const FAST: u32 = 12;
+const SLOW: u32 = 250;
 
 // Where the contexts of each kind of decision start. The first ones are for each of 16 states, some for each of the 4 recent distances.
 const IS_REPETITION: usize = 0;
@@ -51,20 +56,22 @@ impl Bits {
             self.code = self.code << 8 | byte(self.at) as u32;
             self.at += 1;
         }
-        let (fast, slow) = (&FAST[context % CONTEXTS], &SLOW[context % CONTEXTS]);
-        let (a, b) = (u32::from(fast.load(Relaxed) ^ HALF), u32::from(slow.load(Relaxed) ^ HALF));
+        let place = &ODDS[context % CONTEXTS];
+        let odds = place.load(Relaxed) ^ HALF;
+        let (a, b, met) = (odds as u32 & 0xffff, odds as u32 >> 16, (odds >> 32) as u32);
         let bound = (self.range >> 12) * ((a + b) >> 5);
         let bit = self.code >= bound;
+        let (fast, slow) = (FAST.min(met + FIRST), met + FIRST);
         let (a, b) = if bit {
             self.code -= bound;
             self.range -= bound;
-            (a - (a >> 4), b - (b >> 6))
+            (a - a / fast, b - b / slow)
         } else {
             self.range = bound;
-            (a + ((0xffff - a) >> 4), b + ((0xffff - b) >> 6))
+            (a + (0xffff - a) / fast, b + (0xffff - b) / slow)
         };
-        fast.store(a as u16 ^ HALF, Relaxed);
-        slow.store(b as u16 ^ HALF, Relaxed);
+        let met = (SLOW - FIRST).min(met + 1);
+        place.store((u64::from(met) << 32 | u64::from(b << 16 | a)) ^ HALF, Relaxed);
         bit.into()
     }
 
@@ -95,9 +102,9 @@ impl Bits {
     }
 }
 
-/// Unpacks so many bytes; with 0 it only says where the buffer stands.
+/// Unpacks bytes to one place of the buffer up to another; where these are the same it only says where the buffer stands.
 #[no_mangle]
-pub extern "C" fn unpack(length: usize) -> usize {
+pub extern "C" fn unpack(from: usize, to: usize) -> usize {
     let mut bits = Bits { at: ROOM / 2, range: 0, code: 0 };
     // 4 bytes make the first code
     for _ in 0..4 {
@@ -109,8 +116,8 @@ pub extern "C" fn unpack(length: usize) -> usize {
     let mut state = 0;
     // the distances of the last repetitions, less 1
     let [mut first, mut second, mut third, mut fourth] = [0; 4];
-    let mut i = 0;
-    while i < length {
+    let mut i = from;
+    while i < to {
         let (kind, mut rest);
         if bits.next(IS_REPETITION + state) == 0 {
             let context = LITERALS + 0x300 * (byte(i.wrapping_sub(1)) >> 5);
