@@ -15,6 +15,46 @@ const common: Options = {
   silent: true,
 };
 
+/**
+ * Names of properties that no user meets: they are shortened in what is published. A name here must be nobody's option, input, field of
+ * a result, or method of JavaScript.
+ */
+const INTERNAL: readonly string[] = [
+  ...[
+    "lossShape",
+    "upstreamSlot",
+    "upstreamPerLoss",
+    "gradientSlot",
+    "valueSlot",
+    "divisor",
+    "extras",
+    "planned",
+  ],
+  ...[
+    "addresses",
+    "places",
+    "scalarOut",
+    "valueGiven",
+    "readScalarOut",
+    "writtenLater",
+    "absent",
+    "broadcast",
+  ],
+  ...["differentiable", "reference", "parameters", "mapping", "reductions", "precision", "lent", "fallback"],
+  ...["arenaSize", "arenaTaken", "arena", "enterKept", "timeMajor", "perLabel", "strides"],
+  ...[
+    "gradA",
+    "gradB",
+    "gradC",
+    "gradInput",
+    "gradTarget",
+    "nextInLabel",
+    "nextInBlank",
+    "inLabel",
+    "inBlank",
+  ],
+];
+
 /** What every family stands on. */
 const BASE = [
   "define",
@@ -93,6 +133,7 @@ function code(source: Source): Options[] {
       format: source === "workerd" || source === "inline" ? ["esm"] : ["esm", "cjs"],
       esbuildOptions(options) {
         options.alias = aliases(source);
+        options.mangleProps = new RegExp(`^(${INTERNAL.join("|")})$`);
         options.chunkNames = `${source}-[hash]`;
       },
       // the one file that is imported and not bundled
@@ -128,6 +169,7 @@ function whole(format: "esm" | "cjs"): Options {
     format: [format],
     esbuildOptions(options) {
       options.alias = aliases("inline");
+      options.mangleProps = new RegExp(`^(${INTERNAL.join("|")})$`);
       options.chunkNames = "node-[hash]";
       options.treeShaking = false;
       options.ignoreAnnotations = true;

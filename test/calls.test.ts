@@ -54,7 +54,7 @@ describe.each(ENGINES)("%s", (engine) => {
     const bits = new Uint16Array([0x3c00, 0x4000]);
     for (const shape of [{ dims: [2] }, { shape: [2] }]) {
       expectRefusal(
-        () => mseLoss({ data: bits, type: "float16", ...shape } as perdida.Tensor, [1, 2]),
+        () => mseLoss({ data: bits, type: "float16", ...shape } as unknown as perdida.Tensor, [1, 2]),
         "TYPE",
         "mseLoss: input is a float16 tensor on a Uint16Array, expected a tensor of float32 or float64",
       );
