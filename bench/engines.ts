@@ -28,8 +28,11 @@ export interface Engine {
   close?(): void;
 }
 
-/** Where the arrays of a call live: in the core's memory with `out` arrays, as in a training loop, or in JavaScript's. */
-type Place = "core" | "arrays";
+/**
+ * Where the arrays of a call live: in the core's memory with `out` arrays, as in a training loop; there, but with results made anew;
+ * or in JavaScript's.
+ */
+type Place = "core" | "anew" | "arrays";
 
 type Result = number | { data: ArrayLike<number> };
 interface AnyLoss {
@@ -113,7 +116,7 @@ function make(
     let arg = placed.get(data);
     if (arg === undefined) {
       arg = tensor(data, shape);
-      if (place === "core" && data instanceof Float32Array) {
+      if (place !== "arrays" && data instanceof Float32Array) {
         const made = keep(shape);
         made.data.set(data);
         arg = made;

@@ -27,6 +27,7 @@ interface Options {
 /** Our own engines by the names that `--engines` takes. */
 const OURS = {
   wasm: ["perdida", "wasm", "core"],
+  anew: ["perdida, results made anew", "wasm", "anew"],
   arrays: ["perdida, plain arrays", "wasm", "arrays"],
   js: ["perdida js", "js", "arrays"],
 } as const;
@@ -39,7 +40,10 @@ const command = new Command("npm run bench --")
   )
   .argument("[words...]", "which cases; all by default")
   .addOption(
-    new Option("--engines <names>", "ours: arrays in the core's memory, in JavaScript's, the js engine")
+    new Option(
+      "--engines <names>",
+      "ours: arrays in the core's memory (anew: but no out), in JavaScript's, the js engine",
+    )
       .default(["wasm"], "wasm")
       .argParser((text) => text.split(",")),
   )
