@@ -173,6 +173,8 @@ async function prune(core) {
   }
   binaryen.setOptimizeLevel(2);
   binaryen.setShrinkLevel(2);
+  // the first kilobyte of the memory is the far end of the stack, where no address that is looked at lies: sums become offsets
+  binaryen.setLowMemoryUnused(true);
   module.optimize();
   // the two precisions of a function side by side
   module.runPasses(["reorder-functions-by-name"]);

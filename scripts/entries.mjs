@@ -41,7 +41,7 @@ function read() {
 export const entries = read();
 
 /** The parts of the core: the features of crates/wasm, in the order of their pages in its build.rs. */
-export const PARTS = ["pointwise", "rowwise", "vectors", "many", "ctc", "energy"];
+export const PARTS = ["pointwise", "rowwise", "vectors", "many", "ctc", "align", "energy"];
 
 /**
  * What `#source` and each `#part/NAME` stand for. Only where the core is inlined has a part a file of its own; elsewhere it comes from

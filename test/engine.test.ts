@@ -199,7 +199,7 @@ describe("the parts of the core", () => {
       expect(library.engine().name).toBe("wasm");
       expect(before).toBeGreaterThan(0);
     });
-    const all = ["pointwise", "rowwise", "vectors", "many", "ctc", "energy"].map(sizeOf);
+    const all = ["pointwise", "rowwise", "vectors", "many", "ctc", "align", "energy"].map(sizeOf);
     expect(parts.filter((size) => all.includes(size))).toEqual([]);
     answers(library);
   });
@@ -212,6 +212,7 @@ describe("the parts of the core", () => {
       library.mseLoss([1], [2]);
       library.ctcLoss([[1, 2]], [1]);
       library.ctcPosteriors([[1, 2]], [1]);
+      library.ctcAlign([[1, 2]], [1]);
       library.cdist([[1, 2]], [[3, 4]]);
     });
     expect(parts).toEqual([]);

@@ -352,7 +352,7 @@ const { ctcPosteriors, mseLoss } = await import("perdida");
 mseLoss([1], [2]);
 ctcPosteriors([[1, 2]], [1]);
 const file = (name) => readFileSync(${JSON.stringify(`${join(ROOT, "ts/runtime/generated")}/`)} + name + ".wasm");
-const names = ["pointwise", "rowwise", "vectors", "many", "ctc", "energy"];
+const names = ["pointwise", "rowwise", "vectors", "many", "ctc", "align", "energy"];
 const nameOf = (bytes) => names.find((name) => bytes.equals(file("parts/" + name)));
 console.log(JSON.stringify({
   given: given.map(nameOf).filter((name) => name !== undefined),

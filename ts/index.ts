@@ -1,4 +1,5 @@
 /** perdida: loss functions with value and gradient. The entry with the core inlined. */
+export * from "./losses/ctc/align.js";
 export * from "./losses/ctc.js";
 export * from "./losses/pointwise.js";
 export * from "./losses/rowwise.js";

@@ -4,7 +4,7 @@
 //! Above it each part has a page for its constants, and the whole core has the last one. scripts/build.mjs checks that they keep to it.
 
 /// In the order of their pages.
-const PARTS: [&str; 6] = ["POINTWISE", "ROWWISE", "VECTORS", "MANY", "CTC", "ENERGY"];
+const PARTS: [&str; 7] = ["POINTWISE", "ROWWISE", "VECTORS", "MANY", "CTC", "ALIGN", "ENERGY"];
 const PAGE: usize = 65536;
 const STACK: usize = PAGE;
 

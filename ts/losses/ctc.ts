@@ -17,7 +17,6 @@ import {
   Spare,
 } from "./ctc/sequences.js";
 
-export * from "./ctc/align.js";
 export * from "./ctc/decode.js";
 export * from "./ctc/posteriors.js";
 export type { CtcBatch, CtcLayout, CtcSample, CtcTargets } from "./ctc/sequences.js";

@@ -68,7 +68,7 @@ impl Scaled {
         let r = r.max(V::splat(-0.35)).min(V::splat(0.35));
         let zero = Self::zero();
         Self {
-            mantissa: V::select(dead, zero.mantissa, r.exp()),
+            mantissa: V::select(dead, zero.mantissa, r.exp_small()),
             exponent: V::select(dead, zero.exponent, n),
         }
         .normal()

@@ -1,4 +1,5 @@
 //! CTC: the loss of a batch of sequences.
+use crate::ctc_room::{bytes, places};
 use kernels::ctc::{run, Batch, Need, Room};
 use lanes::memory::Memory;
 use lanes::Real;
@@ -53,33 +54,17 @@ macro_rules! door {
                     blank,
                     zero_infinity: zero_infinity != 0,
                     per_label: per_label != 0,
-                    logits: m.view(logits, size),
                     targets: m.view(targets, samples.saturating_mul(labels)),
                     input_lengths: m.view(input_lengths, samples),
                     target_lengths: m.view(target_lengths, samples),
                     values: m.view_mut(values, samples),
-                    grad: if gradients { m.view_mut(grad, size) } else { &mut [] },
                     factors: m.view(factors, samples),
                 };
-                run::<<$real as Real>::Lanes>(&mut batch, &mut room)
+                let grad = if gradients { m.view_mut(grad, size) } else { &mut [] };
+                run::<<$real as Real>::Lanes>(&mut batch, m.view(logits, size), grad, &mut room)
             })
         }
     };
 }
 door!(f32, ctc_f32, ctc_scratch_f32);
 door!(f64, ctc_f64, ctc_scratch_f64);
-
-/// Where doubles, reals and indices stand in scratch: each at a multiple of 16.
-pub(crate) fn places(scratch: usize, need: Need, real: usize) -> [usize; 3] {
-    let next =
-        |at: usize, bytes: usize| at.saturating_add(bytes).checked_next_multiple_of(16).unwrap_or(usize::MAX);
-    let reals = next(scratch, need.doubles.saturating_mul(8));
-    let indices = next(reals, need.reals.saturating_mul(real));
-    [scratch, reals, indices]
-}
-
-/// How much that is.
-pub(crate) fn bytes(need: Need, real: usize) -> usize {
-    let [_, _, indices] = places(0, need, real);
-    indices.saturating_add(need.indices.saturating_mul(4))
-}

@@ -1,5 +1,5 @@
 //! CTC: the best path of each sequence of a batch.
-use crate::ctc::{bytes, places};
+use crate::ctc_room::{bytes, places};
 use kernels::ctc::align::{need, run, Alignments};
 use kernels::ctc::Room;
 use lanes::memory::Memory;

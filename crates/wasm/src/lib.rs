@@ -9,8 +9,10 @@
 
 #[cfg(feature = "ctc")]
 pub mod ctc;
-#[cfg(feature = "ctc")]
+#[cfg(feature = "align")]
 pub mod ctc_align;
+#[cfg(any(feature = "ctc", feature = "align"))]
+mod ctc_room;
 #[cfg(any(feature = "pointwise", feature = "vectors"))]
 pub mod domain;
 #[cfg(feature = "energy")]
@@ -42,6 +44,7 @@ static HEAP: lanes::memory::NoHeap = lanes::memory::NoHeap;
     feature = "vectors",
     feature = "many",
     feature = "ctc",
+    feature = "align",
     feature = "energy"
 ))]
 mod replay;

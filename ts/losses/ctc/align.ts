@@ -1,5 +1,5 @@
 /** Forced alignment: where the labels of a target stand. */
-import { source } from "#part/ctc";
+import { source } from "#part/align";
 import { type Arrays, type Call, define, type Family } from "../../define.js";
 import { fail } from "../../errors.js";
 import { anything, choice, number } from "../../options.js";

@@ -420,11 +420,12 @@ impl<L: Lanes> Lattice<'_, L> {
         }
         // the labels of the vector before, at the start of each step
         let mut carried = [none; GROUP];
-        let bits = self.bits.get_mut(t / GROUP * self.width..)?;
-        let vectors =
-            self.blanks.iter_mut().zip(self.labels.iter_mut()).zip(self.skips.iter().zip(self.gaps.iter()));
-        let vectors = vectors.zip(self.ids.chunks_exact(L::COUNT)).zip(bits.iter_mut());
-        for ((((blanks, labels), (skips, gap)), ids), bits) in vectors.take(last).skip(first) {
+        let row = t / GROUP * self.width;
+        let bits = self.bits.get_mut(row + first..row + last)?;
+        let states = self.blanks.get_mut(first..last)?.iter_mut().zip(self.labels.get_mut(first..last)?);
+        let others = self.skips.get(first..last)?.iter().zip(self.gaps.get(first..last)?);
+        let ids = self.ids.get(first * L::COUNT..)?.chunks_exact(L::COUNT);
+        for ((((blanks, labels), (skips, gap)), ids), bits) in states.zip(others).zip(ids).zip(bits) {
             let (mut b, mut l) = (L::from_array(blanks), L::from_array(labels));
             let (skips, gap) = (L::from_array(skips), L::from_array(gap));
             let emissions = emissions::<L>(self.table, ids);

@@ -27,7 +27,7 @@
 //!
 //! Probabilities are gathered from classes to labels, and occupancies scattered back, for [`TILE`] steps at a time: one look at a
 //! label's class serves all of them, and they are transposed on the way.
-use super::{cut, Classes, Need, Product, Target};
+use super::{cut, Classes, Need, Product, Target, Tile, TILE};
 use crate::rowwise::softmax::ln;
 use lanes::scaled::{exponent_of, exponents, pow2, pow2_one};
 use lanes::{F64x2 as V, Lanes, Mask};
@@ -46,18 +46,17 @@ const NOTHING: f64 = -1e300;
 const SEGMENT: usize = 320 << 10;
 /// Bytes of a sample's states up to which they are kept in one segment, and nothing is computed twice.
 const WHOLE: usize = 4 << 20;
-/// Steps that are gathered and scattered together.
-const TILE: usize = 4;
 
 /// Two numbers side by side.
 type Two = [f64; 2];
 /// The blanks and the labels of two pairs of states, or their exponents.
 type Pairs = [Two; 2];
-/// What a step multiplies with. Forwards: into a blank the label before it, into a label the blank of its pair, the same for
-/// what came from the label before. Backwards: into a blank the label of its pair, into a label the blank and the label after.
+/// What a step forwards multiplies with: into a blank the label before it, into a label the blank of its pair, the same for what
+/// came from the label before.
 type Factors = [Two; 3];
-/// One number for each step of a tile.
-type Tile = [Two; 2];
+/// The way back at two pairs, side by side, since all of it is read at every step: the states; what a step multiplies with, into a
+/// blank the label of its pair, into a label the blank and the label after; what makes a product of both ways an occupancy.
+type Back = [Two; 7];
 
 /// How the states of a sample lie.
 #[derive(Clone, Copy)]
@@ -88,9 +87,8 @@ pub fn need(steps: usize, labels: usize, gradients: bool) -> Need {
     let full = WHOLE / (3 * size_of::<Two>());
     let cells = width.saturating_mul(steps).min((MOST * width).saturating_add(full));
     let starts = if gradients { segments.saturating_mul(4 * width) } else { 0 };
-    // emissions, rows, their exponents; starts; current, skips, factors, back, its exponents, to_occupancy; occupancies;
-    // table, sums; blanks, least
-    let parts = [5 * cells + 2 * width, starts, 12 * width, TILE * width, 5 * (labels + 1), steps];
+    // emissions, rows, their exponents; starts; current, skips, factors, back, its exponents; table, sums; blanks, least
+    let parts = [5 * cells + 2 * width, starts, 15 * width, 4 * (labels + 1), steps];
     let doubles = parts.iter().fold(0usize, |sum, &n| sum.saturating_add(n)).saturating_mul(2);
     Need { doubles, indices: steps + 1, ..Need::default() }
 }
@@ -100,7 +98,7 @@ struct Lattice<'a> {
     shape: Shape,
     labels: usize,
     steps: usize,
-    /// The probabilities of the labels, unnormalised, for each step of a segment.
+    /// The probabilities of the labels, unnormalised, for each step of a segment; on the way back their occupancies.
     emissions: &'a mut [Two],
     /// The same of the blank, and the least of both.
     blanks: &'a mut [Tile],
@@ -122,12 +120,18 @@ struct Lattice<'a> {
     /// The probabilities of the classes that occur, for the steps of a tile; their occupancies.
     table: &'a mut [Tile],
     sums: &'a mut [Tile],
-    shares: &'a mut [f64],
-    /// Of the way back: the states, their exponents, what makes a product of both ways an occupancy, and occupancies.
-    back: &'a mut [Pairs],
+    back: &'a mut [Back],
     back_exponents: &'a mut [Pairs],
-    to_occupancy: &'a mut [Pairs],
-    occupancies: &'a mut [Two],
+}
+
+/// What a step back leaves to be scattered.
+#[derive(Clone, Copy, Default)]
+struct Stepped {
+    /// The sum of all occupancies, and of the blanks'.
+    sum: f64,
+    blanks: f64,
+    /// The vectors in which its labels' occupancies are.
+    band: (usize, usize),
 }
 
 /// Whether a block could be begun.
@@ -154,25 +158,22 @@ impl<'a> Lattice<'a> {
             shape,
             labels,
             steps,
-            emissions: cut(s, segment * width)?,
-            blanks: cut(s, 2 * segment / TILE)?.as_chunks_mut().0,
-            least: cut(s, 2 * segment / TILE)?.as_chunks_mut().0,
-            rows: cut(s, 2 * (segment + 1) * width)?.as_chunks_mut().0,
-            exponents: cut(s, 2 * segment * width)?.as_chunks_mut().0,
+            emissions: cut(s, segment * width),
+            blanks: cut(s, 2 * segment / TILE).as_chunks_mut().0,
+            least: cut(s, 2 * segment / TILE).as_chunks_mut().0,
+            rows: cut(s, 2 * (segment + 1) * width).as_chunks_mut().0,
+            exponents: cut(s, 2 * segment * width).as_chunks_mut().0,
             starts: starts.get_mut(..segment + 1)?,
-            current: cut(s, 2 * width)?.as_chunks_mut().0,
+            current: cut(s, 2 * width).as_chunks_mut().0,
             top: width,
-            kept: cut(s, 2 * kept)?.as_chunks_mut().0,
-            kept_exponents: cut(s, 2 * kept)?.as_chunks_mut().0,
-            skips: cut(s, width)?,
-            factors: cut(s, 3 * width)?.as_chunks_mut().0,
-            table: cut(s, 2 * target.classes.len())?.as_chunks_mut().0,
-            sums: cut(s, 2 * target.classes.len())?.as_chunks_mut().0,
-            shares: cut::<1>(s, target.classes.len())?.as_flattened_mut(),
-            back: cut(s, 2 * width)?.as_chunks_mut().0,
-            back_exponents: cut(s, 2 * width)?.as_chunks_mut().0,
-            to_occupancy: cut(s, 2 * width)?.as_chunks_mut().0,
-            occupancies: cut(s, TILE * width)?,
+            kept: cut(s, 2 * kept).as_chunks_mut().0,
+            kept_exponents: cut(s, 2 * kept).as_chunks_mut().0,
+            skips: cut(s, width),
+            factors: cut(s, 3 * width).as_chunks_mut().0,
+            table: cut(s, 2 * target.classes.len()).as_chunks_mut().0,
+            sums: cut(s, 2 * target.classes.len()).as_chunks_mut().0,
+            back: cut(s, 7 * width).as_chunks_mut().0,
+            back_exponents: cut(s, 2 * width).as_chunks_mut().0,
         };
         for (i, to) in made.skips.as_flattened_mut().iter_mut().enumerate() {
             *to = if target.skips(i) { 1.0 } else { 0.0 };
@@ -200,6 +201,7 @@ impl<'a> Lattice<'a> {
     }
 
     /// Brings the probabilities of the target's classes at the steps of a tile into rows of labels.
+    #[inline(never)]
     fn gather(
         &mut self,
         steps: &dyn Classes,
@@ -300,6 +302,7 @@ impl<'a> Lattice<'a> {
     }
 
     /// Gives row `t` new exponents for a block of `n` steps, and finds the block's factors; changes no state if that is too many.
+    #[inline(never)]
     fn begin(&mut self, t: usize, block: usize, n: usize, (low, high): (usize, usize)) -> Option<Begun> {
         let width = self.shape.width;
         let row = self.rows.get_mut(t * width + low..t * width + high)?;
@@ -310,11 +313,21 @@ impl<'a> Lattice<'a> {
         self.top = self.top.max(high);
         let old = self.current.get_mut(low..high)?;
         let new = self.exponents.get_mut(block * width + low..block * width + high)?;
-        let mut window = Window::of(n);
+        let levels = self.factors.as_flattened_mut().get_mut(..high - low)?;
+        let (mut last, mut last_most) = (V::splat(NOTHING), V::splat(NOTHING));
+        for (((row, old), new), level) in row.iter().zip(old.iter()).zip(new.iter_mut()).zip(&mut *levels) {
+            let [blank, label] = [own(&row[0], &old[0]), own(&row[1], &old[1])];
+            let pair = blank.max(label);
+            let most = pair.shift_in(last);
+            (if n > 1 { most.max(most.shift_in(last_most)) } else { most }).store(level);
+            (last, last_most) = (pair, most);
+            *new = [blank.to_array(), label.to_array()];
+        }
+        widen(levels, n);
         let mut lost = Lost::none();
-        for ((row, old), new) in row.iter().zip(old.iter()).zip(new.iter_mut()) {
-            let [blank, label] = own(row, old);
-            let most = window.before(blank.max(label));
+        for (new, level) in new.iter_mut().zip(levels) {
+            let [blank, label] = new.map(|x| V::from_array(&x));
+            let most = V::from_array(level) - V::splat(RAISE);
             let [of_blank, of_label] = [blank.max(most), label.max(most.max(blank - V::splat(RAISE)))];
             lost.see(blank, of_blank);
             lost.see(label, of_label);
@@ -326,7 +339,8 @@ impl<'a> Lattice<'a> {
         let mut before = V::splat(NOTHING);
         let slices = row.iter_mut().zip(old.iter_mut()).zip(new.iter()).zip(self.factors.get_mut(low..high)?);
         for ((((row, old), new), factors), skips) in slices.zip(self.skips.get(low..high)?) {
-            move_to(row, old, new);
+            let [of_blank, of_label] = row;
+            move_to([of_blank, of_label], old, new);
             let [blank, label] = new.map(|x| V::from_array(&x));
             let beside = label.shift_in(before);
             before = label;
@@ -365,7 +379,7 @@ impl<'a> Lattice<'a> {
     fn start_back(&mut self) -> Option<()> {
         clear(self.back);
         clear(self.back_exponents);
-        self.occupancies.fill([0.0; 2]);
+        clear(self.sums);
         let mut end = |pair: usize, which: usize| -> Option<()> {
             *self.back.get_mut(pair / 2)?.get_mut(which)?.get_mut(pair % 2)? = 1.0;
             Some(())
@@ -374,8 +388,9 @@ impl<'a> Lattice<'a> {
         self.labels.checked_sub(1).map_or(Some(()), |pair| end(pair, 1))
     }
 
-    /// Walks a segment of so many blocks backwards, and makes the exponentials of its steps the gradient. `exponent` is the
+    /// Walks a segment of so many blocks backwards, and makes the softmax of its steps the gradient. `exponent` is the
     /// probability's.
+    #[inline(never)]
     fn backward(
         &mut self,
         steps: &mut dyn Classes,
@@ -386,8 +401,7 @@ impl<'a> Lattice<'a> {
         factor: f64,
     ) -> Option<()> {
         let width = self.shape.width;
-        // the sums of all occupancies and of the blank's, for the steps of a tile
-        let mut sums = [(1.0, 0.0); TILE];
+        let mut stepped = [Stepped::default(); TILE];
         for block in (0..blocks).rev() {
             let start = *self.starts.get(block)? as usize;
             let mut end = *self.starts.get(block + 1)? as usize;
@@ -404,18 +418,17 @@ impl<'a> Lattice<'a> {
                 let (low, high) = band;
                 for step in (end - n..end).rev() {
                     let j = step % TILE;
-                    *sums.get_mut(j)? = backward_step(
+                    let blank = self.blank(step)?;
+                    let (sum, blanks) = backward_step(
                         self.rows.get(step * width + low..step * width + high)?,
-                        self.emissions.get(step * width + low..step * width + high)?,
-                        self.factors.get(low..high)?,
-                        self.to_occupancy.get(low..high)?,
-                        self.blank(step)?,
                         self.back.get_mut(low..high)?,
-                        self.occupancies.get_mut(j * width + low..j * width + high)?,
+                        blank,
+                        self.emissions.get_mut(step * width + low..step * width + high)?,
                     );
+                    *stepped.get_mut(j)? = Stepped { sum, blanks, band };
                     if j == 0 {
-                        let sums = sums.get(..TILE.min(len - step))?;
-                        self.scatter(steps, target, from + step, factor, sums)?;
+                        let stepped = stepped.get(..TILE.min(len - step))?;
+                        self.scatter(steps, target, (from, step), factor, stepped)?;
                     }
                 }
                 end -= n;
@@ -426,6 +439,7 @@ impl<'a> Lattice<'a> {
 
     /// Gives the way back new exponents at row `t`, for a block of `n` steps, and finds its factors and those of the occupancies.
     /// None where both ways are so small that what makes a product of them an occupancy is no double.
+    #[inline(never)]
     fn begin_back(
         &mut self,
         t: usize,
@@ -435,15 +449,27 @@ impl<'a> Lattice<'a> {
         exponent: f64,
     ) -> Option<Begun> {
         let width = self.shape.width;
-        let row = self.back.get_mut(low..high)?;
+        let back = self.back.get_mut(low..high)?;
         let old = self.back_exponents.get_mut(low..high)?;
         // the way forward is done with them here
         let new = self.current.get_mut(low..high)?;
-        let mut window = Window::of(n);
+        // in the order in which the way back goes, from the last on
+        let levels = self.factors.as_flattened_mut().get_mut(..high - low)?;
+        let (mut last, mut last_most) = (V::splat(NOTHING), V::splat(NOTHING));
+        let slices = back.iter().zip(old.iter()).zip(new.iter_mut()).rev();
+        for (((back, old), new), level) in slices.zip(&mut *levels) {
+            let [blank, label] = [own(&back[0], &old[0]), own(&back[1], &old[1])];
+            let pair = blank.max(label);
+            let most = pair.shift_out(last);
+            (if n > 1 { most.max(most.shift_out(last_most)) } else { most }).store(level);
+            (last, last_most) = (pair, most);
+            *new = [blank.to_array(), label.to_array()];
+        }
+        widen(levels, n);
         let mut lost = Lost::none();
-        for ((row, old), new) in row.iter().zip(old.iter()).zip(new.iter_mut()).rev() {
-            let [blank, label] = own(row, old);
-            let most = window.after(blank.max(label));
+        for (new, level) in new.iter_mut().rev().zip(levels) {
+            let [blank, label] = new.map(|x| V::from_array(&x));
+            let most = V::from_array(level) - V::splat(RAISE);
             let [of_blank, of_label] = [blank.max(most.max(label - V::splat(RAISE))), label.max(most)];
             lost.see(blank, of_blank);
             lost.see(label, of_label);
@@ -457,25 +483,24 @@ impl<'a> Lattice<'a> {
         let (mut blank_after, mut label_after, mut skips_after) =
             (V::splat(NOTHING), V::splat(NOTHING), V::zero());
         let mut beyond = V::zero().ne(V::zero());
-        let slices = row.iter_mut().zip(old.iter_mut()).zip(new.iter()).zip(self.factors.get_mut(low..high)?);
-        let slices = slices.zip(self.skips.get(low..high)?).zip(self.to_occupancy.get_mut(low..high)?);
-        for (((((((row, old), new), factors), skips), to_occupancy), ahead), states) in
-            slices.zip(ahead).zip(states).rev()
-        {
-            move_to(row, old, new);
+        let slices = back.iter_mut().zip(old.iter_mut()).zip(new.iter()).zip(self.skips.get(low..high)?);
+        for (((((back, old), new), skips), ahead), states) in slices.zip(ahead).zip(states).rev() {
+            let [of_blank, of_label, from_label, from_blank, from_next, blank_occupancy, label_occupancy] =
+                back;
+            move_to([of_blank, of_label], old, new);
             let [blank, label] = new.map(|x| V::from_array(&x));
             let skips = V::from_array(skips);
-            let to_blank = pow2(blank.shift_out(blank_after) - label);
-            let to_label = pow2(label.shift_out(label_after) - label) * skips.shift_out(skips_after);
+            pow2(label - blank).store(from_label);
+            pow2(blank.shift_out(blank_after) - label).store(from_blank);
+            (pow2(label.shift_out(label_after) - label) * skips.shift_out(skips_after)).store(from_next);
             (blank_after, label_after, skips_after) = (blank, label, skips);
-            *factors = [pow2(label - blank).to_array(), to_blank.to_array(), to_label.to_array()];
-            let mut occupancy = |ahead: &Two, back: V, state: &Two| {
+            let mut occupancy = |ahead: &Two, back: V, state: &Two, to: &mut Two| {
                 let e = V::from_array(ahead) + (back - V::splat(exponent));
                 beyond = beyond | (V::splat(1022.0).lt(e) & V::from_array(state).ne(V::zero()));
-                pow2(e).to_array()
+                pow2(e).store(to);
             };
-            *to_occupancy =
-                [occupancy(&ahead[0], blank, &states[0]), occupancy(&ahead[1], label, &states[1])];
+            occupancy(&ahead[0], blank, &states[0], blank_occupancy);
+            occupancy(&ahead[1], label, &states[1], label_occupancy);
         }
         if beyond.any() {
             return None;
@@ -483,17 +508,25 @@ impl<'a> Lattice<'a> {
         Some(Begun::Yes)
     }
 
-    /// Makes the exponentials of some steps the gradient: the softmax without the occupancies, times a factor.
+    /// Makes the softmax of some steps the gradient: takes the occupancies off, times a factor.
+    #[inline(never)]
     fn scatter(
         &mut self,
         steps: &mut dyn Classes,
         target: &Target,
-        t: usize,
+        (from, step): (usize, usize),
         factor: f64,
-        of_steps: &[(f64, f64)],
+        stepped: &[Stepped],
     ) -> Option<()> {
         let width = self.shape.width;
-        clear(self.sums);
+        let low = stepped.iter().map(|s| s.band.0).min()?;
+        let high = stepped.iter().map(|s| s.band.1).max()?;
+        let tile = self.emissions.get_mut(step * width..(step + TILE) * width)?;
+        for (row, Stepped { band, .. }) in tile.chunks_exact_mut(width).zip(stepped) {
+            // what one step has in its band and another has not
+            row.get_mut(low..band.0)?.iter_mut().for_each(|x| *x = Two::default());
+            row.get_mut(band.1..high)?.iter_mut().for_each(|x| *x = Two::default());
+        }
         let sums = &mut *self.sums;
         let mut add = |id: i32, x: [V; 2]| {
             if let Some(to) = sums.get_mut(id as usize) {
@@ -501,11 +534,11 @@ impl<'a> Lattice<'a> {
                 (V::from_array(&to[1]) + x[1]).store(&mut to[1]);
             }
         };
-        let (rows, last) = self.occupancies.split_at_checked(2 * width)?;
-        let ((one, two), (three, four)) = (rows.split_at_checked(width)?, last.split_at_checked(width)?);
+        let row = |k: usize| tile.get(k * width + low..k * width + high);
+        let rows = row(0)?.iter().zip(row(1)?).zip(row(2)?).zip(row(3)?);
         let (pairs, odd) = target.ids.as_chunks::<2>();
-        let mut pairs = pairs.iter();
-        for (((one, two), three), four) in one.iter().zip(two).zip(three).zip(four) {
+        let mut pairs = pairs.get(low..)?.iter();
+        for (((one, two), three), four) in rows {
             let [one, two, three, four] = [one, two, three, four].map(V::from_array);
             let first = [one.zip_low(two), three.zip_low(four)];
             match pairs.next() {
@@ -516,71 +549,47 @@ impl<'a> Lattice<'a> {
                 None => odd.iter().for_each(|&id| add(id, first)),
             }
         }
-        self.occupancies.fill([0.0; 2]);
-        for (j, &(sum, blank)) in of_steps.iter().enumerate() {
-            if let Some(to) = self.sums.first_mut().and_then(|tile| tile.as_flattened_mut().get_mut(j)) {
-                *to = blank;
-            }
-            let share = 1.0 / sum;
-            for (to, tile) in self.shares.iter_mut().zip(self.sums.iter()) {
-                *to = tile.as_flattened().get(j).map_or(0.0, |x| x * share);
-            }
-            steps.differentiate(t + j, factor, target.classes, self.shares);
+        let (mut shares, mut of_blank) = (Tile::default(), Tile::default());
+        let tile = shares.as_flattened_mut().iter_mut().zip(of_blank.as_flattened_mut());
+        for ((share, to), Stepped { sum, blanks, .. }) in tile.zip(stepped) {
+            (*share, *to) = (1.0 / sum, *blanks);
         }
+        *self.sums.first_mut()? = of_blank;
+        let t = from + step;
+        steps.differentiate(t, t + stepped.len(), factor, target.classes, self.sums, &shares);
         Some(())
     }
 }
 
-/// The exponents that two pairs have in all, [`NOTHING`] where they are 0.
+/// The exponents that states have in all, [`NOTHING`] where they are 0.
 #[inline(always)]
-fn own(row: &Pairs, beside: &Pairs) -> [V; 2] {
-    let of = |x: &Two, e: &Two| {
-        let x = V::from_array(x);
-        V::select(x.eq(V::zero()), V::splat(NOTHING), V::from_array(e) + exponents(x))
-    };
-    [of(&row[0], &beside[0]), of(&row[1], &beside[1])]
+fn own(x: &Two, e: &Two) -> V {
+    let x = V::from_array(x);
+    V::select(x.eq(V::zero()), V::splat(NOTHING), V::from_array(e) + exponents(x))
 }
 
 /// Moves two pairs from their exponents to new ones.
 #[inline(always)]
-fn move_to(row: &mut Pairs, old: &mut Pairs, new: &Pairs) {
-    for ((x, old), new) in row.iter_mut().zip(old).zip(new) {
+fn move_to(states: [&mut Two; 2], old: &mut Pairs, new: &Pairs) {
+    for ((x, old), new) in states.into_iter().zip(old).zip(new) {
         (V::from_array(x) * pow2(V::from_array(old) - V::from_array(new))).store(x);
         *old = *new;
     }
 }
 
-/// The largest exponents of the pairs that can come to a pair within a block.
-struct Window {
-    levels: [V; MOST],
-    n: usize,
-}
-
-impl Window {
-    fn of(n: usize) -> Self {
-        Self { levels: [V::splat(NOTHING); MOST], n }
-    }
-    /// [`RAISE`] below the largest of the n pairs before each, for pairs that come from the first on.
-    #[inline(always)]
-    fn before(&mut self, x: V) -> V {
-        self.most(x, |x, last| x.shift_in(last))
-    }
-    /// The same of the n pairs after each, for pairs that come from the last on.
-    #[inline(always)]
-    fn after(&mut self, x: V) -> V {
-        self.most(x, |x, last| x.shift_out(last))
-    }
-    #[inline(always)]
-    fn most(&mut self, x: V, shift: impl Fn(V, V) -> V) -> V {
-        let mut level = x;
-        let mut most = V::splat(NOTHING);
-        for last in self.levels.iter_mut().take(self.n) {
-            let shifted = shift(level, *last);
-            *last = level;
-            level = shifted;
-            most = most.max(shifted);
+/// From the largest of the one or two pairs before each, two side by side, makes the largest of the n before it; of as many as the next
+/// power of two where n is none.
+#[inline(never)]
+fn widen(levels: &mut [Two], n: usize) {
+    let mut by = 1;
+    while 2 * by < n {
+        for i in (by..levels.len()).rev() {
+            if let Some((before, [here, ..])) = levels.split_at_mut_checked(i) {
+                let before = before.get(i - by).map_or(V::splat(NOTHING), V::from_array);
+                V::from_array(here).max(before).store(here);
+            }
         }
-        most - V::splat(RAISE)
+        by *= 2;
     }
 }
 
@@ -616,34 +625,26 @@ fn forward_step(row: &[Pairs], emissions: &[Two], factors: &[Factors], blank: f6
     }
 }
 
-/// One step backwards: occupancies of a row from its sums and those of the way back, which then go on to the row before. Gives
-/// the sum of all occupancies, and of the blanks'.
+/// One step backwards: in the place of a row's probabilities the occupancies of its labels, from its sums and those of the way back,
+/// which then go on to the row before. Gives the sum of all occupancies, and of the blanks'.
 #[inline(never)]
-fn backward_step(
-    row: &[Pairs],
-    emissions: &[Two],
-    factors: &[Factors],
-    to_occupancy: &[Pairs],
-    blank: f64,
-    back: &mut [Pairs],
-    occupancies: &mut [Two],
-) -> (f64, f64) {
+fn backward_step(row: &[Pairs], back: &mut [Back], blank: f64, emissions: &mut [Two]) -> (f64, f64) {
     let blank = V::splat(blank);
     let (mut blank_after, mut label_after) = (V::zero(), V::zero());
     let (mut blanks, mut labels) = (V::zero(), V::zero());
-    let slices = row.iter().zip(emissions).zip(factors).zip(to_occupancy).zip(back).zip(occupancies);
-    for (((((row, emission), factors), to), back), occupancy) in slices.rev() {
-        let of_blank = V::from_array(&back[0]) * blank;
-        let of_label = V::from_array(&back[1]) * V::from_array(emission);
-        blanks = blanks + V::from_array(&row[0]) * V::from_array(&to[0]) * of_blank;
-        let here = V::from_array(&row[1]) * V::from_array(&to[1]) * of_label;
-        here.store(occupancy);
+    for ((row, back), emission) in row.iter().zip(back).zip(emissions).rev() {
+        let [to_blank, to_label, from_label, from_blank, from_next, blank_occupancy, label_occupancy] = back;
+        let of_blank = V::from_array(to_blank) * blank;
+        let of_label = V::from_array(to_label) * V::from_array(emission);
+        blanks = blanks + V::from_array(&row[0]) * V::from_array(blank_occupancy) * of_blank;
+        let here = V::from_array(&row[1]) * V::from_array(label_occupancy) * of_label;
+        here.store(emission);
         labels = labels + here;
-        let next_blank = of_blank.shift_out(blank_after) * V::from_array(&factors[1]);
-        let next_label = of_label.shift_out(label_after) * V::from_array(&factors[2]);
+        let next_blank = of_blank.shift_out(blank_after) * V::from_array(from_blank);
+        let next_label = of_label.shift_out(label_after) * V::from_array(from_next);
         (blank_after, label_after) = (of_blank, of_label);
-        (of_blank + of_label * V::from_array(&factors[0])).store(&mut back[0]);
-        (of_label + (next_blank + next_label)).store(&mut back[1]);
+        (of_blank + of_label * V::from_array(from_label)).store(to_blank);
+        (of_label + (next_blank + next_label)).store(to_label);
     }
     let blanks = blanks.sum();
     (blanks + labels.sum(), blanks)
@@ -651,7 +652,7 @@ fn backward_step(
 
 /// Zeros, once for all that need them.
 #[inline(never)]
-fn clear(s: &mut [Pairs]) {
+fn clear<const N: usize>(s: &mut [[Two; N]]) {
     s.as_flattened_mut().as_flattened_mut().fill(0.0);
 }
 
@@ -671,8 +672,10 @@ pub fn run(
     for s in 0..segments {
         let (from, len) = lattice.span(s);
         for start in (0..len).step_by(TILE) {
-            for t in start..len.min(start + TILE) {
-                let sum = steps.take(from + t);
+            let (t, end) = (from + start, from + len.min(start + TILE));
+            steps.take(t, end);
+            for t in t..end {
+                let sum = steps.sum(t);
                 // poisoned by NaN or an infinity: all of the sample is
                 if sum.is_nan() {
                     return Some(sum);
@@ -680,6 +683,9 @@ pub fn run(
                 normalisers.times(sum);
             }
             lattice.gather(steps, target, from, start, len)?;
+            if gradients && s + 1 == segments {
+                steps.normalise(t, end, factor);
+            }
         }
         if gradients {
             let at = s * width;
@@ -707,6 +713,7 @@ pub fn run(
                 lattice.current.copy_from_slice(lattice.kept_exponents.get(at..at + width)?);
                 for start in (0..len).step_by(TILE) {
                     lattice.gather(steps, target, from, start, len)?;
+                    steps.normalise(from + start, from + len.min(start + TILE), factor);
                 }
                 blocks = lattice.forward(from, len)?;
             }

@@ -4,9 +4,11 @@
 //! classes of probability 0, paths that cost more than a float holds in a single step. A state as improbable as 10^-10000
 //! keeps all its digits.
 //!
+//! Only what is stored is brought back to a mantissa in [1, 2): products and sums of a few stand further up, which harms nothing.
+//!
 //! Trap: where a state takes nothing from another, the exponent must be masked too. A zero with a large exponent would swallow
 //! its neighbours in a sum.
-use super::{cut, Classes, Need, Product, Target};
+use super::{cut, Classes, Need, Product, Target, Tile};
 use crate::rowwise::softmax::ln;
 use lanes::scaled::{exponent_of, Scaled};
 use lanes::{F64x2, Lanes};
@@ -40,8 +42,9 @@ impl Shape {
 pub fn need(steps: usize, labels: usize, gradients: bool) -> Need {
     let Shape { width, segment, segments } = Shape::of(steps, labels);
     let rows = segment + 2 + if gradients { segments } else { 0 };
-    // rows of states, the probabilities of the labels, which of them may follow the one before, those of the classes
-    let doubles = rows.saturating_mul(8 * width).saturating_add(4 * width + 2 * width + 3 * (labels + 1));
+    // rows of states, the probabilities of the labels, which of them may follow the one before, those of the classes, their
+    // occupancies
+    let doubles = rows.saturating_mul(8 * width).saturating_add(4 * width + 2 * width + 7 * (labels + 1));
     Need { doubles, ..Need::default() }
 }
 
@@ -61,6 +64,8 @@ struct Lattice<'a> {
     /// Of the classes that occur: their logits at one step, and the exponentials of those.
     logits: &'a mut [f64],
     table: &'a mut [[f64; 2]],
+    /// Their occupancies at one step.
+    sums: &'a mut [Tile],
 }
 
 /// Vectors as [`Pairs`].
@@ -94,21 +99,24 @@ fn whole(
     let mut lattice = Lattice {
         shape,
         labels,
-        rows: pairs(cut(s, 4 * (segment + 1) * width)?),
-        kept: pairs(cut(s, 4 * starts * width)?),
-        back: pairs(cut(s, 4 * width)?),
-        emissions: cut(s, 2 * width)?.as_chunks_mut().0,
-        skips: cut(s, width)?,
-        logits: cut::<1>(s, target.classes.len())?.as_flattened_mut(),
-        table: cut(s, target.classes.len())?,
+        rows: pairs(cut(s, 4 * (segment + 1) * width)),
+        kept: pairs(cut(s, 4 * starts * width)),
+        back: pairs(cut(s, 4 * width)),
+        emissions: cut(s, 2 * width).as_chunks_mut().0,
+        skips: cut(s, width),
+        logits: cut::<1>(s, target.classes.len()).as_flattened_mut(),
+        table: cut(s, target.classes.len()),
+        sums: cut(s, 2 * target.classes.len()).as_chunks_mut().0,
     };
+    lattice.sums.fill(Tile::default());
     for (i, to) in lattice.skips.as_flattened_mut().iter_mut().enumerate() {
         *to = if target.skips(i) { 1.0 } else { 0.0 };
     }
     let mut normalisers = Product::one();
     let mut below = 0.0;
     for t in 0..len {
-        let sum = steps.take(t);
+        steps.take(t, t + 1);
+        let sum = steps.sum(t);
         // poisoned by NaN or an infinity: all of the sample is
         if sum.is_nan() {
             return Some(sum);
@@ -199,13 +207,13 @@ impl Lattice<'_> {
             for (v, ((row, next), (emission, skips))) in
                 row.iter().zip(next).zip(self.emissions.iter().zip(self.skips.iter())).enumerate()
             {
-                let of_blank = Scaled::load(&row[0]).times(blank).normal();
-                let of_label = Scaled::load(&row[1]).times(Scaled::load(emission)).normal();
+                let of_blank = Scaled::load(&row[0]).times(blank);
+                let of_label = Scaled::load(&row[1]).times(Scaled::load(emission));
                 let beside = of_label.shift_in(before);
                 before = of_label;
                 let both = of_blank.plus(beside);
                 let may = F64x2::from_array(skips).ne(F64x2::zero());
-                let into_label = of_blank.plus(beside.only(may)).normal();
+                let into_label = of_blank.plus(beside.only(may));
                 both.normal().store(&mut next[0]);
                 of_label.plus(into_label).normal().store(&mut next[1]);
                 let lane = |x: Scaled, pair: usize, end: &mut (f64, f64)| {
@@ -246,13 +254,12 @@ impl Lattice<'_> {
         let mut skips_after = F64x2::zero();
         let (mut of_blanks, mut of_labels) = (F64x2::zero(), F64x2::zero());
         let probability = Scaled { mantissa: F64x2::one(), exponent: F64x2::splat(-exponent) };
-        let occupancy =
-            |x: &Two, back: Scaled| Scaled::load(x).times(back).times(probability).normal().to_lanes();
+        let occupancy = |x: &Two, back: Scaled| Scaled::load(x).times(back).times(probability).to_lanes();
         let slices =
             rows.iter().zip(self.emissions.iter_mut()).zip(self.back.iter_mut()).zip(self.skips.iter());
         for (((row, emission), back), skips) in slices.rev() {
-            let of_blank = Scaled::load(&back[0]).times(blank).normal();
-            let of_label = Scaled::load(&back[1]).times(Scaled::load(emission)).normal();
+            let of_blank = Scaled::load(&back[0]).times(blank);
+            let of_label = Scaled::load(&back[1]).times(Scaled::load(emission));
             of_blanks = of_blanks + occupancy(&row[0], of_blank);
             let here = occupancy(&row[1], of_label);
             of_labels = of_labels + here;
@@ -260,21 +267,20 @@ impl Lattice<'_> {
             here.store(&mut emission[0]);
             let skips = F64x2::from_array(skips);
             let may = skips.shift_out(skips_after).ne(F64x2::zero());
-            let beside =
-                of_blank.shift_out(blank_after).plus(of_label.shift_out(label_after).only(may)).normal();
+            let beside = of_blank.shift_out(blank_after).plus(of_label.shift_out(label_after).only(may));
             (blank_after, label_after, skips_after) = (of_blank, of_label, skips);
             of_blank.plus(of_label).normal().store(&mut back[0]);
             of_label.plus(beside).normal().store(&mut back[1]);
         }
         let ([a, b], [c, d]) = (of_blanks.to_array(), of_labels.to_array());
         let share = 1.0 / ((a + b) + (c + d));
-        let sums = &mut *self.logits;
-        sums.fill(0.0);
-        *sums.first_mut()? = (a + b) * share;
+        self.sums.first_mut()?[0][0] = a + b;
         for (&id, x) in target.ids.iter().zip(self.emissions.iter().flat_map(|e| e[0])) {
-            *sums.get_mut(id as usize)? += x * share;
+            self.sums.get_mut(id as usize)?[0][0] += x;
         }
-        steps.differentiate(from + t, factor, target.classes, sums);
+        let t = from + t;
+        steps.normalise(t, t + 1, factor);
+        steps.differentiate(t, t + 1, factor, target.classes, self.sums, &[[share, 0.0], [0.0; 2]]);
         Some(())
     }
 }

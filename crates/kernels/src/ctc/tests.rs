@@ -130,14 +130,14 @@ fn sample<L: Lanes>(
 ) -> Option<(f64, Vec<f64>)> {
     let steps = x.len() / classes;
     let logits: Vec<L::Scalar> = x.iter().map(|&v| L::Scalar::from_f64(v)).collect();
-    let mut grad = vec![L::Scalar::ZERO; if gradients { x.len() } else { RING * classes }];
+    let mut grad = vec![L::Scalar::ZERO; if gradients { x.len() } else { TILE * classes }];
     let need = Need::of(steps, classes, target.len(), gradients);
     let mut slots = vec![-1; classes];
     let (mut ids, mut occurring) = (vec![0; target.len()], vec![0; target.len() + 1]);
     let count = number(0, target, &mut slots, &mut ids, &mut occurring);
     let target = Target { ids: &ids, classes: &occurring[..count] };
     let mut sums = vec![0.0; steps];
-    let ring = if gradients { None } else { Some(RING) };
+    let ring = if gradients { None } else { Some(TILE) };
     let mut rows = Rows::<L> {
         logits: &logits,
         kept: &mut grad,
