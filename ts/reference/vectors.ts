@@ -77,14 +77,16 @@ function lpDistance(length: number, p: number, eps: number): Measure {
     },
     pull(factor, distance, x, i, y, j, gradX, gradY) {
       if (distance === 0) return;
+      // beyond any precision a large p is the largest
+      const isLargest = p > 1e30;
       let ties = 0;
-      if (p === Infinity)
+      if (isLargest)
         for (let k = 0; k < length; k++) if (Math.abs(difference(x, i, y, j, k)) === distance) ties += 1;
       for (let k = 0; k < length; k++) {
         const d = difference(x, i, y, j, k);
         let slope = d / distance;
         if (p === 1) slope = d > 0 ? 1 : d < 0 ? -1 : 0;
-        else if (p === Infinity) slope = Math.abs(d) === distance ? Math.sign(d) / ties : 0 * d;
+        else if (isLargest) slope = Math.abs(d) === distance ? Math.sign(d) / ties : 0 * d;
         else if (p !== 2) slope = Math.sign(d) * Math.abs(slope) ** (p - 1);
         add(gradX, i + k, factor * slope);
         add(gradY, j + k, -factor * slope);

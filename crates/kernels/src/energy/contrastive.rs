@@ -1,13 +1,14 @@
 //! The sum over the incorrect answers, each against the correct one.
 //!
 //! All answers go through one function, [`sweep`]. What must not count, the correct answer itself and what is behind the row's end,
-//! is made an energy of +Infinity in a copy of its vector, so the loops over all the others need not ask.
+//! is made an energy of +Infinity in a copy of its block, so the loops need not ask.
 use super::Row;
 use crate::rowwise::softmax::{exp2_down, ln};
+use crate::rowwise::{load_tail, store_tail};
 use lanes::{F64x2, Lanes, Real};
 
 /// As many vectors are added up in their own precision before the sum goes on in doubles.
-const BLOCK: usize = 64;
+pub const BLOCK: usize = 64;
 
 /// Where E(Y) is below this, one margin for all is added to it beforehand. A large E(Y) would swallow it, so there it is added to the
 /// difference, which keeps its digits.
@@ -52,31 +53,15 @@ pub fn contrastive_loss<L: Lanes>(row: &mut Row<L::Scalar>) -> f64 {
     let (margins, margins_tail) = L::chunks(row.table);
     let (grads, grads_tail) = L::chunks_mut(row.grad);
     let (place, lane) = (row.answer / L::COUNT, row.answer % L::COUNT);
-    // the vectors before that of the correct answer, that one, those behind it, and what is left over
-    let mut from = 0;
-    while from < whole.len() {
-        let here = from == place;
-        let to = match from {
-            _ if here => from + 1,
-            _ if from < place => place.min(whole.len()),
-            _ => whole.len(),
-        };
-        let x = whole.get(from..to).unwrap_or(&[]);
-        let c = margins.get(from..to).unwrap_or(&[]);
-        let g = grads.get_mut(from..to).unwrap_or(&mut []);
-        match x.first().filter(|_| here) {
-            Some(x) => sweep(&mut terms, false, &[filled::<L>(x.as_ref(), Some(lane))], c, g),
-            None => sweep(&mut terms, plain, x, c, g),
-        }
-        from = to;
-    }
+    sweep(&mut terms, plain, whole, margins, grads, (place, lane), row.work);
     if !tail.is_empty() {
-        let x = filled::<L>(tail, Some(lane).filter(|_| place == whole.len()));
-        let c = L::load_partial(margins_tail, L::Scalar::ZERO).to_array();
+        let x = load_tail::<L>(tail, L::Scalar::INFINITY).to_array();
+        let c = load_tail::<L>(margins_tail, L::Scalar::ZERO).to_array();
         let c = Some(c).filter(|_| !margins_tail.is_empty());
         let mut g = x;
-        sweep(&mut terms, false, &[x], c.as_slice(), core::slice::from_mut(&mut g));
-        L::from_array(&g).store_partial(grads_tail);
+        let answer = (place.wrapping_sub(whole.len()), lane);
+        sweep(&mut terms, plain, &[x], c.as_slice(), core::slice::from_mut(&mut g), answer, row.work);
+        store_tail(grads_tail, L::from_array(&g));
     }
     if let Some(to) = row.grad.get_mut(row.answer) {
         *to = L::Scalar::from_f64(row.scale * terms.slope.sum());
@@ -84,74 +69,74 @@ pub fn contrastive_loss<L: Lanes>(row: &mut Row<L::Scalar>) -> f64 {
     terms.value.sum() + (terms.logarithm + ln(terms.product))
 }
 
-/// A vector of energies, with +Infinity where there are not enough, and in one lane.
-#[inline(never)]
-fn filled<L: Lanes>(x: &[L::Scalar], lane: Option<usize>) -> L::Array {
-    let mut a = L::load_partial(x, L::Scalar::INFINITY).to_array();
-    if let Some(to) = lane.and_then(|lane| a.as_mut().get_mut(lane)) {
-        *to = L::Scalar::INFINITY;
-    }
-    a
-}
+/// Room for a block of vectors: of what is written nowhere else, and of energies.
+pub type Work<L> = [[<L as Lanes>::Array; BLOCK]; 2];
 
 /// Adds up vectors of answers, and writes their gradients where there is room for them. With `plain` there is no table, and no z
-/// can come out of two infinities.
+/// can come out of two infinities. `answer` is the vector of the correct answer, and its lane.
 ///
 /// log(1 + exp(z)) is max(0, z) + log(1 + t) with t = exp(-|z|). The logarithms are taken at once, as that of the product of the
 /// 1 + t: for a block in the precision of the lanes, less 1, so that small t keep their digits (at most 2^32), then in doubles.
 ///
-/// A block is gone through twice, for t and then for all else: in one loop, what waits for the exponential and then for the
-/// division is too long for a processor to look ahead over (measured: 1.2 times the time).
+/// A block is gone through twice, for t, which stands where the gradient will, and then for all else: in one loop, what waits for the
+/// exponential and then for the division is too long for a processor to look ahead over (measured: 1.2 times the time).
 #[inline(never)]
-fn sweep<L: Lanes>(terms: &mut Terms<L>, plain: bool, x: &[L::Array], c: &[L::Array], g: &mut [L::Array]) {
+fn sweep<L: Lanes>(
+    terms: &mut Terms<L>,
+    plain: bool,
+    x: &[L::Array],
+    c: &[L::Array],
+    g: &mut [L::Array],
+    (place, lane): (usize, usize),
+    [spare, copy]: &mut Work<L>,
+) {
     let (zero, one) = (L::zero(), L::one());
     let infinity = L::splat(L::Scalar::INFINITY);
     let &mut Terms { base, shift, scale, log, .. } = terms;
-    let nothing = L::array(L::Scalar::ZERO);
-    let (mut zs, mut ts, mut spare) = ([nothing; BLOCK], [nothing; BLOCK], [nothing; BLOCK]);
     let (mut c, mut g) = (c.chunks(BLOCK), g.chunks_mut(BLOCK));
+    let mut before = 0;
     for mut x in x.chunks(BLOCK) {
         let mut base = base;
-        if !plain {
+        let here = place.wrapping_sub(before);
+        before += BLOCK;
+        if !plain || here < x.len() {
             let mut c = c.next().unwrap_or(&[]).iter();
-            for (x, to) in x.iter().zip(&mut zs) {
+            for (x, to) in x.iter().zip(copy.iter_mut()) {
                 let x = L::from_array(x);
                 let z = (base - x) + c.next().map_or(shift, L::from_array);
                 // what is not there violates nothing
                 L::select(x.eq(infinity), infinity, -z).store(to);
             }
+            if let Some(own) = copy.get_mut(here).and_then(|own| own.as_mut().get_mut(lane)) {
+                *own = L::Scalar::INFINITY;
+            }
             // z is 0 less what stands here now
             base = zero;
-            x = zs.get(..x.len()).unwrap_or(&[]);
+            x = copy.get(..x.len()).unwrap_or(&[]);
         }
-        if log {
-            for (x, t) in x.iter().zip(&mut ts) {
-                let z = base - L::from_array(x);
-                exp2_down(z.abs() * L::of(-core::f64::consts::LOG2_E)).store(t);
-            }
-        }
-        let (mut value, mut slopes, mut product, mut other) = (zero, zero, zero, zero);
         // where no gradient is wanted it is written aside, which costs less than to ask each time
-        let to = g.next().unwrap_or(&mut spare);
-        for ((x, t), to) in x.iter().zip(&ts).zip(to) {
-            let z = base - L::from_array(x);
-            let passive = z.le(zero);
-            // where z is NaN it stays
-            value = value + z.max(zero);
-            let mut slope = L::select(passive, zero, one);
-            if log {
-                let t = L::from_array(t);
-                let u = one + t;
-                // two products by turns: one need not wait for the other
-                (product, other) = (other, product * u + t);
-                slope = L::select(passive, t, one) / u;
-            }
-            slopes = slopes + slope;
-            (zero - slope * scale).store(to);
-        }
-        terms.value = value.add_to_f64(terms.value);
-        terms.slope = slopes.add_to_f64(terms.slope);
+        let to = g.next().unwrap_or(spare);
+        let (mut value, mut slopes) = (zero, zero);
         if log {
+            let (sign, log2_e) = (L::of(-0.0).to_bits(), L::of(core::f64::consts::LOG2_E));
+            for (x, t) in x.iter().zip(to.iter_mut()) {
+                let z = base - L::from_array(x);
+                exp2_down(L::from_bits(z.to_bits() | sign) * log2_e).store(t);
+            }
+            // two products by turns: one need not wait for the other
+            let (mut product, mut other) = (zero, zero);
+            for (x, to) in x.iter().zip(to) {
+                let z = base - L::from_array(x);
+                let t = L::from_array(to);
+                let u = one + t;
+                // t is at most 1, and NaN where z is
+                let active = zero.lt(z);
+                let slope = t.max(L::select(active, one, zero)) / u;
+                (zero - slope * scale).store(to);
+                (product, other) = (other, product * u + t);
+                value = value + L::select(active, z, zero);
+                slopes = slopes + slope;
+            }
             let mut all = 1.0;
             for q in (product + (other + product * other)).to_array().as_ref() {
                 all *= 1.0 + q.to_f64();
@@ -161,6 +146,17 @@ fn sweep<L: Lanes>(terms: &mut Terms<L>, plain: bool, x: &[L::Array], c: &[L::Ar
                 terms.logarithm += ln(terms.product);
                 terms.product = 1.0;
             }
+        } else {
+            let full = zero - scale;
+            for (x, to) in x.iter().zip(to) {
+                let z = base - L::from_array(x);
+                let passive = z.le(zero);
+                L::select(passive, zero, full).store(to);
+                value = value + z.max(zero);
+                slopes = slopes + L::select(passive, zero, one);
+            }
         }
+        terms.value = value.add_to_f64(terms.value);
+        terms.slope = slopes.add_to_f64(terms.slope);
     }
 }

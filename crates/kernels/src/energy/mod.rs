@@ -130,7 +130,7 @@ pub struct Rows<'a, R> {
 }
 
 /// One sample, as a loss sees it.
-pub struct Row<'a, R> {
+pub struct Row<'a, R: Real> {
     /// The energies.
     pub x: &'a [R],
     /// Which of them is the correct answer's.
@@ -151,6 +151,8 @@ pub struct Row<'a, R> {
     pub scale: f64,
     /// The options.
     pub p: [f64; 2],
+    /// Room to work in, for all samples.
+    pub work: &'a mut contrastive::Work<R::Lanes>,
 }
 
 impl<R: Real> Row<'_, R> {
@@ -184,6 +186,7 @@ pub fn run<L: Lanes>(op: Op, r: &mut Rows<L::Scalar>) -> f64 {
         return f64::NAN;
     }
     let mut sum = 0.0;
+    let mut work = [[L::array(L::Scalar::ZERO); contrastive::BLOCK]; 2];
     for (i, &answer) in r.answers.iter().enumerate() {
         let answer = answer as usize;
         let x = row(r.energies, i, r.columns);
@@ -216,6 +219,7 @@ pub fn run<L: Lanes>(op: Op, r: &mut Rows<L::Scalar>) -> f64 {
                     grad,
                     scale: r.scale * factor(r.upstream, i),
                     p: r.p,
+                    work: &mut work,
                 };
                 match op {
                     Op::NllLoss => gibbs::nll_loss::<L>(&mut one),

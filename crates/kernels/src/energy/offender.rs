@@ -1,6 +1,6 @@
 //! The most offending incorrect answer, and the losses that look at it and at the correct answer alone.
 use super::{Op, Row};
-use crate::rowwise::softmax::largest;
+use crate::rowwise::softmax::{largest, ln};
 use lanes::{F64x2, Lanes, Mask, Real};
 
 /// An answer of lowest energy.
@@ -133,7 +133,9 @@ fn slopes(op: Op, e: f64, other: Offender, m: f64) -> (f64, f64, f64) {
             (excess, slope, -slope)
         }
         Op::LogLoss => {
-            let [log, _] = F64x2::splat(t).ln_1p().to_array();
+            // what rounding 1 + t lost is put back to first order
+            let u = 1.0 + t;
+            let log = ln(u) + (t - (u - 1.0)) / u;
             (log + if z < 0.0 { 0.0 } else { z }, sigmoid, -sigmoid)
         }
         Op::MceLoss => {

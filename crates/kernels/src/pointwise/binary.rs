@@ -10,8 +10,12 @@ const BCE_EPSILON: f64 = 1e-12_f32 as f64;
 pub fn bce_loss<L: Lanes>(block: &mut Block<L>) {
     let (one, least, epsilon) = (L::one(), L::of(-100.0), L::of(BCE_EPSILON));
     block.prepare(0, functions::ln::<L>, |[x]: [L; 1], []| x);
-    block.prepare(1, functions::ln_1p::<L>, |[x]: [L; 1], []| -x);
+    block.prepare(1, functions::ln::<L>, |[x]: [L; 1], []| one - x);
     block.each(|[x, t]: [L; 2], [log_x, log_not_x]| {
+        // what rounding 1 - x lost, put back to first order
+        let not_x = one - x;
+        let lost = (one - not_x) - x;
+        let log_not_x = L::select(lost.eq(L::zero()), log_not_x, log_not_x + lost / not_x);
         let (log_x, log_not_x) = (log_x.max(least), log_not_x.max(least));
         let value = (t - one) * log_not_x - t * log_x;
         (value, [(x - t) / (x * (one - x)).max(epsilon), log_not_x - log_x])

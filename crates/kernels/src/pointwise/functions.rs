@@ -15,12 +15,6 @@ pub fn ln<L: Lanes>(block: &mut [L::Array]) {
     map::<L>(block, L::ln);
 }
 
-/// log(1 + x).
-#[inline(never)]
-pub fn ln_1p<L: Lanes>(block: &mut [L::Array]) {
-    map::<L>(block, L::ln_1p);
-}
-
 /// exp x.
 #[inline(never)]
 pub fn exp<L: Lanes>(block: &mut [L::Array]) {

@@ -449,20 +449,13 @@ impl Domain {
         };
         let is_sign = self == Domain::Sign;
         let is_invalid = |x: L| {
-            let x = if is_sign { x.abs() } else { x };
-            // a NaN is in no order
-            let no_number = if is_sign { x.ne(x) } else { x.lt(x) };
-            x.lt(low) | high.lt(x) | no_number
+            // a NaN is no sign, and as good as any other number
+            let x = if is_sign { L::zero().max(x.abs()) } else { x };
+            (x.lt(low) | high.lt(x)).any()
         };
-        // block by block: the search for the place within one is needed once
-        let size = BLOCK * L::COUNT;
-        let clean = s.chunks(size).take_while(|block| {
-            let (whole, tail) = L::chunks(block);
-            let last = is_invalid(L::load_partial(tail, L::Scalar::ONE));
-            !whole.iter().fold(last, |found, x| found | is_invalid(L::from_array(x))).any()
-        });
-        let first = clean.count() * size;
-        let place = s.get(first..)?.iter().position(|x| is_invalid(L::splat(*x)).any())?;
+        let (whole, _) = L::chunks(s);
+        let first = whole.iter().position(|x| is_invalid(L::from_array(x))).unwrap_or(whole.len()) * L::COUNT;
+        let place = s.get(first..)?.iter().position(|x| is_invalid(L::splat(*x)))?;
         Some(first + place)
     }
 }

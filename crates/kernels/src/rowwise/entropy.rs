@@ -1,6 +1,6 @@
 //! Cross-entropy between a row of logits and a class or probabilities, and the negative log-likelihood alone.
 use super::softmax::{exponentials, multiply};
-use super::{cut, factor, load, no_class, store, vectors, Row};
+use super::{factor, no_class, only, sweep, Row};
 use lanes::{F64x2, Lanes, Real};
 
 /// -sum_c q_c log softmax(x)_c with q_c = w_c ((1 - s) t_c + s / C); t is the target, or 1 at the label and 0 elsewhere.
@@ -35,23 +35,21 @@ pub fn cross_entropy_loss<L: Lanes>(row: &mut Row<L::Scalar>) -> f64 {
         let upstream = L::of(-row.scale) * keep;
         let n = row.x.len();
         let (mut values, mut masses) = (F64x2::zero(), F64x2::zero());
-        for i in 0..vectors::<L>(n) {
-            let weight = load::<L>(row.weight, i, one);
-            let soft = cut((load::<L>(row.target, i, zero) * keep + spread) * weight, i, n);
-            let log_p = load::<L>(row.x, i, zero) - max - log;
-            let value = L::select(soft.ne(L::zero()), soft * log_p, L::zero());
-            values = value.add_to_f64(values);
+        let (target, weight) = ((row.target, zero), (row.weight, one));
+        sweep(n, [(row.x, zero), target, weight], [&mut *row.grad_target], |live, [x, t, w]: [L; 3], _| {
+            let soft = only(live, (t * keep + spread) * w);
+            let log_p = x - max - log;
+            values = only(soft.ne(L::zero()), soft * log_p).add_to_f64(values);
             masses = soft.add_to_f64(masses);
-            store(row.grad_target, i, upstream * weight * log_p);
-        }
+            [upstream * w * log_p]
+        });
         value -= values.sum();
         mass += masses.sum();
         let (of_softmax, scale) = (L::of(row.scale * mass / e.sum), L::of(row.scale));
-        for i in 0..vectors::<L>(row.grad.len()) {
-            let weight = load::<L>(row.weight, i, one);
-            let soft = (load::<L>(row.target, i, zero) * keep + spread) * weight;
-            let gradient = load::<L>(row.grad, i, zero) * of_softmax - soft * scale;
-            store(row.grad, i, gradient);
+        if !row.grad.is_empty() {
+            sweep(n, [target, weight], [&mut *row.grad], |_, [t, w]: [L; 2], [e]| {
+                [e * of_softmax - (t * keep + spread) * w * scale]
+            });
         }
     }
     if let Some(to) = label.and_then(|y| row.grad.get_mut(y as usize)) {

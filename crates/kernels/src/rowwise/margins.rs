@@ -1,5 +1,5 @@
 //! Margin losses of a row of scores: multi-class, multi-label, and the soft multi-label one.
-use super::{cut, factor, load, no_class, store, vectors, Row};
+use super::{factor, load, no_class, only, places, store, sweep, vectors, Row};
 use lanes::{F64x2, Lanes, Real};
 
 /// 1/C sum over c != y of w_y max(0, margin - x_y + x_c)^p; at the kink the slope is 0. NaN counts as a violation.
@@ -13,15 +13,17 @@ pub fn multi_margin_loss<L: Lanes>(row: &mut Row<L::Scalar>) -> f64 {
     let factor = L::of(row.scale * weight);
     let zero = L::zero();
     let (mut value, mut pull) = (F64x2::zero(), F64x2::zero());
-    for i in 0..vectors::<L>(n) {
-        let z = base + load::<L>(row.x, i, L::Scalar::ZERO);
+    let mut i = 0;
+    sweep(n, [(row.x, L::Scalar::ZERO)], [&mut *row.grad], |live, [x]: [L; 1], _| {
+        let z = base + x;
         let (v, slope) = if p == 1.0 { (z, L::one()) } else { (z * z, z + z) };
         let passive = z.le(zero) | is_column::<L>(i, label);
         let gradient = L::select(passive, zero, slope * factor);
-        value = cut(L::select(passive, zero, v), i, n).add_to_f64(value);
-        pull = cut(gradient, i, n).add_to_f64(pull);
-        store(row.grad, i, gradient);
-    }
+        value = only(live, L::select(passive, zero, v)).add_to_f64(value);
+        pull = only(live, gradient).add_to_f64(pull);
+        i += 1;
+        [gradient]
+    });
     if let Some(to) = row.grad.get_mut(label as usize) {
         *to = L::Scalar::from_f64(-pull.sum());
     }
@@ -45,7 +47,7 @@ pub fn multi_label_margin_loss<L: Lanes>(row: &mut Row<L::Scalar>) -> f64 {
     for i in 0..vectors::<L>(n) {
         let x = load::<L>(row.x, i, L::Scalar::ZERO);
         // 1 outside of the set, 0 inside and behind the end of the row
-        let mut outside = cut(one, i, n);
+        let mut outside = only(places::<L>().lt(L::of((n - i * L::COUNT) as f64)), one);
         for &j in members {
             outside = L::select(is_column::<L>(i, j), zero, outside);
         }
@@ -73,26 +75,20 @@ pub fn multi_label_soft_margin_loss<L: Lanes>(row: &mut Row<L::Scalar>) -> f64 {
     let (zero, one) = (L::zero(), L::one());
     let scale = L::of(row.scale / n as f64);
     let mut value = F64x2::zero();
-    for i in 0..vectors::<L>(n) {
-        let x = load::<L>(row.x, i, L::Scalar::ZERO);
-        let t = load::<L>(row.target, i, L::Scalar::ZERO);
-        let weight = load::<L>(row.weight, i, L::Scalar::ONE);
-        let e = (-x.abs()).exp();
+    let x = [(row.x, L::Scalar::ZERO), (row.target, L::Scalar::ZERO), (row.weight, L::Scalar::ONE)];
+    sweep(n, x, [&mut *row.grad], |live, [x, t, weight]: [L; 3], _| {
+        let e = (-x.abs()).exp_flushed();
         // softplus(x) - t x, without overflow
-        let v = L::select(x.lt(zero), zero, x) - t * x + e.ln_1p();
+        let v = L::select(x.lt(zero), zero, x) - t * x + e.ln_1p_unit();
         let sigmoid = L::select(x.lt(zero), e, one) / (one + e);
-        value = cut(weight * v, i, n).add_to_f64(value);
-        store(row.grad, i, scale * weight * (sigmoid - t));
-    }
+        value = only(live, weight * v).add_to_f64(value);
+        [scale * weight * (sigmoid - t)]
+    });
     value.sum() / n as f64
 }
 
 /// Which lane of the vector at place `i` is this column's.
 #[inline(always)]
 pub(crate) fn is_column<L: Lanes>(i: usize, column: i32) -> L::Mask {
-    let mut lane = L::array(L::Scalar::ZERO);
-    for (k, to) in lane.as_mut().iter_mut().enumerate() {
-        *to = L::Scalar::from_f64(k as f64);
-    }
-    L::from_array(&lane).eq(L::of(f64::from(column) - (i * L::COUNT) as f64))
+    places::<L>().eq(L::of(f64::from(column) - (i * L::COUNT) as f64))
 }

@@ -176,15 +176,58 @@ pub(crate) fn store_tail<L: Lanes>(tail: &mut [L::Scalar], x: L) {
     x.store_partial(tail);
 }
 
-/// The vector at place `i` of a row of `n` numbers without what is behind the row's end: 0 there.
+/// Goes over a row of `n` numbers: from the vectors of `x`, each with what stands for it where it is absent or at an end, and of what
+/// stands in `to`, to what will; what is absent there is not written. The mask that the function is told is of what is no end.
 #[inline(always)]
-fn cut<L: Lanes>(x: L, i: usize, n: usize) -> L {
-    let left = n.saturating_sub(i * L::COUNT);
-    if left >= L::COUNT {
-        x
-    } else {
-        load_tail(x.to_array().as_ref().get(..left).unwrap_or(&[]), L::Scalar::ZERO)
+pub(crate) fn sweep<L: Lanes, const V: usize, const G: usize>(
+    n: usize,
+    x: [(&[L::Scalar], L::Scalar); V],
+    mut to: [&mut [L::Scalar]; G],
+    mut f: impl FnMut(L::Mask, [L; V], [L; G]) -> [L; G],
+) {
+    let (whole, left) = (n / L::COUNT, n % L::COUNT);
+    let all = L::zero().eq(L::zero());
+    let vectors = x.map(|(x, _)| L::chunks(x).0);
+    let fills = x.map(|(_, fill)| L::splat(fill));
+    let mut outputs = to.each_mut().map(|to| L::chunks_mut(to).0);
+    for i in 0..whole {
+        let mut from = fills;
+        for (from, x) in from.iter_mut().zip(&vectors) {
+            if let Some(x) = x.get(i) {
+                *from = L::from_array(x);
+            }
+        }
+        let before = outputs.each_ref().map(|to| to.get(i).map_or(L::zero(), L::from_array));
+        for (to, after) in outputs.iter_mut().zip(f(all, from, before)) {
+            if let Some(to) = to.get_mut(i) {
+                after.store(to);
+            }
+        }
     }
+    if left > 0 {
+        let live = places::<L>().lt(L::of(left as f64));
+        let tail = |s: &[L::Scalar], fill| load_tail::<L>(L::chunks(s).1, fill);
+        let before = to.each_ref().map(|to| tail(to, L::Scalar::ZERO));
+        for (to, after) in to.iter_mut().zip(f(live, x.map(|(x, fill)| tail(x, fill)), before)) {
+            store_tail(L::chunks_mut(to).1, after);
+        }
+    }
+}
+
+/// 0, 1, ...
+#[inline(always)]
+fn places<L: Lanes>() -> L {
+    let mut places = L::array(L::Scalar::ZERO);
+    for (i, to) in places.as_mut().iter_mut().enumerate() {
+        *to = L::Scalar::from_f64(i as f64);
+    }
+    L::from_array(&places)
+}
+
+/// x where the mask is set, else 0.
+#[inline(always)]
+fn only<L: Lanes>(mask: L::Mask, x: L) -> L {
+    L::select(mask, x, L::zero())
 }
 
 /// How many vectors a row of `n` numbers takes.

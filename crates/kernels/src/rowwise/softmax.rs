@@ -3,7 +3,7 @@
 //! Three passes over a row that is in the first cache after the first: the largest number; exp(x - largest), added up, and
 //! kept where the gradient will be; a factor on each. The exponential is nearly all of the work, so it is taken
 //! once for value and gradient, and nothing is written where no gradient is wanted.
-use super::{load, load_tail, store, store_tail, vectors, Row};
+use super::{load, load_tail, store_tail, sweep, vectors, Row};
 use lanes::{F64x2, Ints, Lanes, Real};
 
 /// A row's exponentials, summed up.
@@ -288,39 +288,31 @@ pub fn log_softmax<L: Lanes>(row: &mut Row<L::Scalar>) {
     }
     let n = row.x.len();
     let mut total = F64x2::zero();
-    for i in 0..vectors::<L>(row.upstream.len()) {
-        total = load::<L>(row.upstream, i, zero).add_to_f64(total);
-    }
+    sweep(row.upstream.len(), [(row.upstream, zero)], [], |_, [g]: [L; 1], _| {
+        total = g.add_to_f64(total);
+        []
+    });
     let total = if row.upstream.is_empty() { n as f64 } else { total.sum() };
     let (scale, share) = (L::of(row.scale), L::of(row.scale * total / e.sum));
-    for i in 0..vectors::<L>(n) {
-        let g = load::<L>(row.upstream, i, L::Scalar::ONE) * scale;
-        let gradient = g - load::<L>(row.grad, i, zero) * share;
-        store(row.grad, i, gradient);
-    }
+    let upstream = (row.upstream, L::Scalar::ONE);
+    sweep(n, [upstream], [row.grad], |_, [g]: [L; 1], [e]| [g * scale - e * share]);
 }
 
 /// y = exp(x - logSumExp(x)); the gradient is y (g - sum(g y)).
 pub fn softmax<L: Lanes>(row: &mut Row<L::Scalar>) {
-    let wanted = !row.values.is_empty();
-    let kept = if wanted { &mut *row.values } else { &mut *row.grad };
-    let e = exponentials::<L>(row.x, kept);
-    multiply::<L>(kept, 1.0 / e.sum);
     if row.grad.is_empty() {
-        return;
+        let e = exponentials::<L>(row.x, row.values);
+        return multiply::<L>(row.values, 1.0 / e.sum);
     }
-    let scale = L::of(row.scale);
-    let zero = L::Scalar::ZERO;
+    let e = exponentials::<L>(row.x, row.grad);
+    let (n, scale, share) = (row.x.len(), L::of(row.scale), L::of(1.0 / e.sum));
+    let upstream = (row.upstream, L::Scalar::ONE);
     let mut total = F64x2::zero();
-    for i in 0..vectors::<L>(row.x.len()) {
-        let y = load::<L>(if wanted { row.values } else { row.grad }, i, zero);
-        let g = load::<L>(row.upstream, i, L::Scalar::ONE) * scale;
-        total = (g * y).add_to_f64(total);
-    }
+    sweep(n, [upstream], [&mut *row.grad, row.values], |_, [g]: [L; 1], [e, _]| {
+        let y = e * share;
+        total = (g * scale * y).add_to_f64(total);
+        [y, y]
+    });
     let total = L::of(total.sum());
-    for i in 0..vectors::<L>(row.grad.len()) {
-        let y = load::<L>(if wanted { row.values } else { row.grad }, i, zero);
-        let g = load::<L>(row.upstream, i, L::Scalar::ONE) * scale;
-        store(row.grad, i, y * (g - total));
-    }
+    sweep(n, [upstream], [row.grad], |_, [g]: [L; 1], [y]| [y * (g * scale - total)]);
 }

@@ -6,12 +6,12 @@
 //! Sums are kept in as many chains as hide the latency of an addition, for a block in the precision of the lanes, from there
 //! on in doubles. What single precision cannot hold is found by looking at the sums, one row at a time, and done again
 //! with more care: squares that overflow or vanish (the largest difference is taken out), short vectors in a cosine (doubles).
-use crate::rowwise::{load_tail, store_tail};
+use crate::rowwise::{load, load_tail, store, store_tail, vectors};
 use core::slice::from_ref;
 use lanes::{F64x2, Ints, Lanes, Real};
 
 /// As many blocks are added up in their own precision before the sum goes on in doubles.
-const BLOCKS: usize = 16;
+pub const BLOCKS: usize = 32;
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,9 +40,9 @@ enum Slope {
     Difference { by: f64 },
     /// The sign of d.
     Sign,
-    /// The sign of d where |d| is the largest, shared by those that are.
-    Largest { max: f64 },
-    /// The sign of d times (|d| / max)^q by.
+    /// The sign of d where |d| is the largest, by
+    Largest { max: f64, by: f64 },
+    /// The sign of d times (|d| / max)^q by
     Power { max: f64, q: f64, by: f64 },
     /// cross y - along x, and the same the other way round.
     Cosine { cross: f64, along: [f64; 2], careful: bool },
@@ -57,21 +57,7 @@ pub struct Measured {
     eps: f64,
 }
 
-/// The vector of a pair that a gradient is with respect to.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Side {
-    /// x
-    First,
-    /// y
-    Second,
-}
-
 impl Measure {
-    /// Whether only the difference counts: then the two gradients are opposite.
-    pub fn is_of_difference(self) -> bool {
-        matches!(self, Measure::Norm { .. })
-    }
-
     /// Measures two vectors.
     pub fn of<L: Lanes>(self, x: &[L::Scalar], y: &[L::Scalar]) -> Measured {
         match self {
@@ -85,77 +71,126 @@ impl Measure {
 }
 
 impl Measured {
-    /// Writes `by` times the gradient with respect to one of the two vectors, which are those that were measured; or adds it.
-    /// A zero that is written is positive.
+    /// Writes `by` times the gradients with respect to the two vectors, which are those that were measured, where there is room for
+    /// them; or adds them. A zero that is written is positive.
     #[inline(never)]
     pub fn pull<L: Lanes>(
         &self,
         by: f64,
-        side: Side,
-        x: &[L::Scalar],
-        y: &[L::Scalar],
-        to: &mut [L::Scalar],
-        add: bool,
+        [x, y]: [&[L::Scalar]; 2],
+        [to_x, to_y]: [&mut [L::Scalar]; 2],
+        add: [bool; 2],
     ) {
-        let signed = if side == Side::First { by } else { -by };
         let eps = L::of(self.eps);
-        if !add && !matches!(self.slope, Slope::Difference { .. } | Slope::Cosine { .. }) {
-            to.fill(L::Scalar::ZERO);
-        }
+        // a loop for each would be more code: what is there is masked
+        let [keep_x, keep_y] = add.map(|add| L::Ints::splat(if add { -1 } else { 0 }));
+        let and = |before: L, keep: L::Ints, gradient: L| L::from_bits(before.to_bits() & keep) + gradient;
         match self.slope {
-            Slope::Still => {}
-            Slope::Difference { by } => {
-                let by = L::of(signed * by);
-                each(to, add, x, y, |x: L, y| (x - y + eps) * by);
-            }
-            Slope::Sign => {
-                let by = L::of(signed);
-                each(to, true, x, y, |x: L, y| (x - y + eps).signum() * by);
-            }
-            Slope::Largest { max } => {
-                let max = L::of(max);
-                let [ties] = sums::<L, 1, 1>(x, y, self.eps, |x, y| {
-                    [L::select((x - y + eps).abs().eq(max), L::one(), L::zero())]
-                });
-                let by = L::of(signed / ties);
-                each(to, true, x, y, |x, y| {
-                    let d: L = x - y + eps;
-                    // 0, or NaN where d is
-                    L::select(d.abs().eq(max), d.signum() * by, L::zero() * d)
+            Slope::Difference { by: slope } if !to_x.is_empty() && !to_y.is_empty() => {
+                let by = L::of(by * slope);
+                both(x, y, to_x, to_y, |x, y, to_x, to_y| {
+                    let d = (x - y + eps) * by;
+                    (and(to_x, keep_x, d), and(to_y, keep_y, -d))
                 });
             }
-            Slope::Power { max, q, by } => {
-                let (max, by) = (L::of(max), L::of(signed * by));
-                each(to, true, x, y, |x, y| {
-                    let d: L = x - y + eps;
-                    let slope = power(d.abs() / max, q) * by;
-                    L::select(d.lt(L::zero()), -slope, slope)
+            Slope::Cosine { cross, along, careful: false } if !to_x.is_empty() && !to_y.is_empty() => {
+                let (by, cross, [along_x, along_y]) = (L::of(by), L::of(cross), along.map(L::of));
+                both(x, y, to_x, to_y, |x, y, to_x, to_y| {
+                    let (of_x, of_y) = (by * (cross * y - along_x * x), by * (cross * x - along_y * y));
+                    (and(to_x, keep_x, of_x), and(to_y, keep_y, of_y))
                 });
             }
-            Slope::Cosine { cross, along: [first, second], careful } => {
-                let (own, other, along) = if side == Side::First { (x, y, first) } else { (y, x, second) };
-                if careful {
-                    for ((to, own), other) in to.iter_mut().zip(own).zip(other) {
-                        let before = if add { to.to_f64() } else { 0.0 };
-                        let slope = cross * other.to_f64() - along * own.to_f64();
-                        *to = L::Scalar::from_f64(before + by * slope);
-                    }
-                } else {
-                    let (by, cross, along) = (L::of(by), L::of(cross), L::of(along));
-                    each(to, add, own, other, |own, other| by * (cross * other - along * own));
-                }
+            slope => {
+                let [add_x, add_y] = add;
+                bend::<L>(slope, [x, y], self.eps, by, to_x, add_x);
+                bend::<L>(slope.turned(), [y, x], -self.eps, by, to_y, add_y);
             }
         }
     }
 }
 
-/// The negative of a gradient, or of the sum of two.
-#[inline(never)]
-pub fn opposite<L: Lanes>(one: &[L::Scalar], two: Option<&[L::Scalar]>, to: &mut [L::Scalar]) {
-    match two {
-        Some(two) => each(to, false, one, two, |x: L, y| L::zero() - (x + y)),
-        None => each(to, false, one, one, |x: L, _| L::zero() - x),
+impl Slope {
+    /// For the vectors the other way round.
+    fn turned(self) -> Slope {
+        match self {
+            Slope::Cosine { cross, along: [x, y], careful } => {
+                Slope::Cosine { cross, along: [y, x], careful }
+            }
+            slope => slope,
+        }
     }
+}
+
+/// Writes functions of two vectors, and of what is there already.
+#[inline(always)]
+fn both<L: Lanes>(
+    x: &[L::Scalar],
+    y: &[L::Scalar],
+    to_x: &mut [L::Scalar],
+    to_y: &mut [L::Scalar],
+    f: impl Fn(L, L, L, L) -> (L, L),
+) {
+    let ((x, x_tail), (y, y_tail)) = (L::chunks(x), L::chunks(y));
+    let ((to_x, to_x_tail), (to_y, to_y_tail)) = (L::chunks_mut(to_x), L::chunks_mut(to_y));
+    for (((x, y), to_x), to_y) in x.iter().zip(y).zip(to_x).zip(to_y) {
+        let (of_x, of_y) = f(L::from_array(x), L::from_array(y), L::from_array(to_x), L::from_array(to_y));
+        of_x.store(to_x);
+        of_y.store(to_y);
+    }
+    if !x_tail.is_empty() {
+        let load = |tail: &[L::Scalar]| load_tail::<L>(tail, L::Scalar::ZERO);
+        let (of_x, of_y) = f(load(x_tail), load(y_tail), load(to_x_tail), load(to_y_tail));
+        store_tail(to_x_tail, of_x);
+        store_tail(to_y_tail, of_y);
+    }
+}
+
+/// Writes or adds `by` times any slope with respect to x, where there is room for it, and gives the sum of the sizes. What is
+/// used seldom goes here: there is one copy of all of it.
+#[inline(never)]
+fn bend<L: Lanes>(
+    slope: Slope,
+    [x, y]: [&[L::Scalar]; 2],
+    eps: f64,
+    by: f64,
+    to: &mut [L::Scalar],
+    add: bool,
+) -> f64 {
+    if let Slope::Cosine { cross, along: [along, _], careful: true } = slope {
+        for ((to, x), y) in to.iter_mut().zip(x).zip(y) {
+            let before = if add { to.to_f64() } else { 0.0 };
+            *to = L::Scalar::from_f64(before + by * (cross * y.to_f64() - along * x.to_f64()));
+        }
+        return 0.0;
+    }
+    let (zero, pad) = (L::Scalar::ZERO, L::Scalar::from_f64(eps));
+    let mut sum = F64x2::zero();
+    for i in 0..vectors::<L>(x.len()) {
+        let (x, y) = (load::<L>(x, i, zero), load::<L>(y, i, pad));
+        let d = x - y + L::splat(pad);
+        let slope = match slope {
+            Slope::Still => L::zero(),
+            Slope::Difference { by: slope } => d * L::of(by * slope),
+            Slope::Sign => d.signum() * L::of(by),
+            // 0, or NaN where d is
+            Slope::Largest { max, by: slope } => {
+                L::select(d.abs().eq(L::of(max)), d.signum() * L::of(by * slope), L::zero() * d)
+            }
+            Slope::Power { max, q, by: slope } => {
+                let slope = power(d.abs() / L::of(max), q) * L::of(by * slope);
+                L::select(d.lt(L::zero()), -slope, slope)
+            }
+            Slope::Cosine { cross, along: [along, _], .. } => {
+                L::of(by) * (L::of(cross) * y - L::of(along) * x)
+            }
+        };
+        sum = slope.abs().add_to_f64(sum);
+        if !to.is_empty() {
+            let before = if add { load::<L>(to, i, zero) } else { L::zero() };
+            store(to, i, before + slope);
+        }
+    }
+    sum.sum()
 }
 
 /// ||x - y + eps||_p, and its slope: sign(d) (|d| / ||d||)^(p - 1), and 0 at distance 0.
@@ -170,7 +205,7 @@ fn norm<L: Lanes>(x: &[L::Scalar], y: &[L::Scalar], p: f64, pad: f64) -> (f64, S
         }
     }
     let mut largest = L::zero();
-    let [sum] = sums::<L, 1, 4>(x, y, pad, |x, y| {
+    let [sum] = sums::<L, 1>(x, y, pad, |x, y| {
         let d: L = (x - y + eps).abs();
         largest = largest.max(d);
         [d]
@@ -183,26 +218,28 @@ fn norm<L: Lanes>(x: &[L::Scalar], y: &[L::Scalar], p: f64, pad: f64) -> (f64, S
         return (sum, Slope::Sign);
     }
     // beyond any precision a large p is the largest
-    if p > 1e30 {
-        return (max, Slope::Largest { max });
-    }
-    let q = p - 1.0;
-    if max.is_nan() || max == f64::INFINITY {
+    let is_largest = p > 1e30;
+    if !is_largest && !(max < f64::INFINITY) {
         return (max, Slope::Difference { by: 1.0 / max });
     }
-    // the largest is taken out, so that no power overflows
-    let by = L::of(max);
-    let [powers] = sums::<L, 1, 1>(x, y, pad, |x: L, y| [power((x - y + eps).abs() / by, p)]);
-    let root = |of: f64| first(long_power(F64x2::splat(powers), of / p));
+    // how many are the largest, which share its slope; or the powers: the largest is taken out, so that none overflows
+    let slope =
+        if is_largest { Slope::Largest { max, by: 1.0 } } else { Slope::Power { max, q: p, by: 1.0 } };
+    let total = bend::<L>(slope, [x, y], pad, 1.0, &mut [], false);
+    if is_largest {
+        return (max, Slope::Largest { max, by: 1.0 / total });
+    }
+    let q = p - 1.0;
+    let root = |of: f64| first(long_power(F64x2::splat(total), of / p));
     (max * root(1.0), Slope::Power { max, q, by: root(-q) })
 }
 
 /// The sum of the squares of x - y + eps.
-#[inline(never)]
-pub fn squares<L: Lanes>(x: &[L::Scalar], y: &[L::Scalar], eps: f64) -> f64 {
-    let add = L::of(eps);
-    let [squares] = sums::<L, 1, 4>(x, y, eps, |x, y| {
-        let d = x - y + add;
+#[inline(always)]
+fn squares<L: Lanes>(x: &[L::Scalar], y: &[L::Scalar], pad: f64) -> f64 {
+    let eps = L::of(pad);
+    let [squares] = sums::<L, 1>(x, y, pad, |x, y| {
+        let d = x - y + eps;
         [d * d]
     });
     squares
@@ -222,7 +259,7 @@ pub fn holds_squares<L: Lanes>(sum: f64) -> bool {
 /// a norm is below 1/8, or so large that its square is near overflow, single precision is left for double.
 #[inline(never)]
 fn cosine<L: Lanes>(x: &[L::Scalar], y: &[L::Scalar], measure: Measure) -> Measured {
-    let [mut dot, mut xx, mut yy] = sums::<L, 3, 2>(x, y, 0.0, |x, y| [x * y, x * x, y * y]);
+    let [mut dot, mut xx, mut yy] = sums::<L, 3>(x, y, 0.0, |x, y| [x * y, x * x, y * y]);
     let usual = |square: f64| 1.0 / 64.0 < square && square < 1e30;
     let careful = L::MANTISSA_BITS < 52 && !(usual(xx) && usual(yy));
     if careful {
@@ -258,83 +295,86 @@ fn cosine<L: Lanes>(x: &[L::Scalar], y: &[L::Scalar], measure: Measure) -> Measu
     Measured { value, slope, eps: 0.0 }
 }
 
-/// As many vectors as are taken at once.
-type Block<L, const CHAINS: usize> = [<L as Lanes>::Array; CHAINS];
+/// Two vectors are taken at once: two chains of sums hide the latency of an addition.
+pub type Block<L> = [<L as Lanes>::Array; 2];
 
-/// N sums of terms over two vectors. Behind their end stand 0 and `pad`, so that `x - y + pad` is 0 there. Four chains hide
-/// the latency of an addition; where a term costs much, one will do.
+/// N sums of terms over two vectors. Behind their end stand 0 and `pad`, for which the terms must be 0.
 #[inline(always)]
-fn sums<L: Lanes, const N: usize, const CHAINS: usize>(
+fn sums<L: Lanes, const N: usize>(
     x: &[L::Scalar],
     y: &[L::Scalar],
     pad: f64,
     mut terms: impl FnMut(L, L) -> [L; N],
 ) -> [f64; N] {
-    let (x, x_rest) = blocks::<L, CHAINS>(x);
-    let (y, y_rest) = blocks::<L, CHAINS>(y);
-    let whole = x.chunks(BLOCKS).zip(y.chunks(BLOCKS));
+    let (x, x_rest) = blocks::<L>(x);
+    let (y, y_rest) = blocks::<L>(y);
     let last;
     let mut rest = None;
     if !x_rest.is_empty() {
-        last = (padded::<L, CHAINS>(x_rest, 0.0), padded::<L, CHAINS>(y_rest, pad));
+        last = (padded::<L>(x_rest, 0.0), padded::<L>(y_rest, pad));
         rest = Some((from_ref(&last.0), from_ref(&last.1)));
     }
     let mut totals = [F64x2::zero(); N];
-    for (x, y) in whole.chain(rest) {
-        let mut chains = [[L::zero(); N]; CHAINS];
-        for (x, y) in x.iter().zip(y) {
-            for ((chain, x), y) in chains.iter_mut().zip(x).zip(y) {
-                for (sum, term) in chain.iter_mut().zip(terms(L::from_array(x), L::from_array(y))) {
-                    *sum = *sum + term;
-                }
-            }
+    for (x, y) in x.chunks(BLOCKS).zip(y.chunks(BLOCKS)).chain(rest) {
+        let mut chains = [[L::zero(); N]; 2];
+        for ([x0, x1], [y0, y1]) in x.iter().zip(y) {
+            add(
+                &mut chains,
+                [terms(L::from_array(x0), L::from_array(y0)), terms(L::from_array(x1), L::from_array(y1))],
+            );
         }
-        let mut sum = [L::zero(); N];
-        for chain in chains {
-            for (sum, chain) in sum.iter_mut().zip(chain) {
-                *sum = *sum + chain;
-            }
-        }
-        for (total, sum) in totals.iter_mut().zip(sum) {
-            *total = sum.add_to_f64(*total);
-        }
+        flush(&mut totals, chains);
     }
     totals.map(|total| total.sum())
 }
 
+/// Adds two chains to sums in doubles.
+#[inline(always)]
+pub fn flush<L: Lanes, const N: usize>(totals: &mut [F64x2; N], [one, two]: [[L; N]; 2]) {
+    for ((total, one), two) in totals.iter_mut().zip(one).zip(two) {
+        *total = (one + two).add_to_f64(*total);
+    }
+}
+
+/// Adds a block's terms to two chains.
+#[inline(always)]
+pub fn add<L: Lanes, const N: usize>(chains: &mut [[L; N]; 2], terms: [[L; N]; 2]) {
+    for (chain, terms) in chains.iter_mut().zip(terms) {
+        for (sum, term) in chain.iter_mut().zip(terms) {
+            *sum = *sum + term;
+        }
+    }
+}
+
 /// A slice as whole blocks and what is left over.
 #[inline(always)]
-fn blocks<L: Lanes, const CHAINS: usize>(s: &[L::Scalar]) -> (&[Block<L, CHAINS>], &[L::Scalar]) {
-    let (blocks, _) = L::chunks(s).0.as_chunks::<CHAINS>();
-    (blocks, s.get(blocks.len() * CHAINS * L::COUNT..).unwrap_or(&[]))
+pub fn blocks<L: Lanes>(s: &[L::Scalar]) -> (&[Block<L>], &[L::Scalar]) {
+    let (blocks, _) = L::chunks(s).0.as_chunks();
+    (blocks, s.get(blocks.len() * 2 * L::COUNT..).unwrap_or(&[]))
+}
+
+/// As [`blocks`], to write to.
+#[inline(always)]
+pub fn blocks_mut<L: Lanes>(s: &mut [L::Scalar]) -> (&mut [Block<L>], &mut [L::Scalar]) {
+    let whole = s.len() / (2 * L::COUNT) * (2 * L::COUNT);
+    let (s, rest) = s.split_at_mut_checked(whole).unwrap_or_default();
+    (L::chunks_mut(s).0.as_chunks_mut().0, rest)
 }
 
 /// What is left over, filled up to a block.
 #[inline(never)]
-fn padded<L: Lanes, const CHAINS: usize>(rest: &[L::Scalar], fill: f64) -> Block<L, CHAINS> {
+pub fn padded<L: Lanes>(rest: &[L::Scalar], fill: f64) -> Block<L> {
+    let (one, two) = rest.split_at(L::COUNT.min(rest.len()));
     let fill = L::Scalar::from_f64(fill);
-    let mut block = [L::array(fill); CHAINS];
-    for (to, from) in block.iter_mut().zip(rest.chunks(L::COUNT)) {
-        *to = load_tail::<L>(from, fill).to_array();
-    }
-    block
+    [load_tail::<L>(one, fill).to_array(), load_tail::<L>(two, fill).to_array()]
 }
 
-/// Writes a function of two vectors, or adds it to what is there. (A constant `add` halves the code.)
-#[inline(always)]
-fn each<L: Lanes>(to: &mut [L::Scalar], add: bool, x: &[L::Scalar], y: &[L::Scalar], f: impl Fn(L, L) -> L) {
-    let (x, x_tail) = L::chunks(x);
-    let (y, y_tail) = L::chunks(y);
-    let (to, to_tail) = L::chunks_mut(to);
-    let after = |before: L, x: L, y: L| (if add { before } else { L::zero() }) + f(x, y);
-    for ((to, x), y) in to.iter_mut().zip(x).zip(y) {
-        after(L::from_array(to), L::from_array(x), L::from_array(y)).store(to);
-    }
-    if !to_tail.is_empty() {
-        let zero = L::Scalar::ZERO;
-        let last = after(load_tail(to_tail, zero), load_tail(x_tail, zero), load_tail(y_tail, zero));
-        store_tail(to_tail, last);
-    }
+/// The other way round: of a block what there is room for.
+#[inline(never)]
+pub fn cut_to<L: Lanes>([one, two]: &Block<L>, to: &mut [L::Scalar]) {
+    let (first, second) = to.split_at_mut(L::COUNT.min(to.len()));
+    store_tail(first, L::from_array(one));
+    store_tail(second, L::from_array(two));
 }
 
 /// t^q for 0 <= t <= 1 and q > 0; of the whole numbers the small ones need no logarithm.

@@ -8,7 +8,8 @@
 //!
 //! [`run`] is the one driver. It cuts the arrays into rows, works out what multiplies a row's gradient, adds the losses up in
 //! double precision and writes them where they are wanted. A loss sees one [`Row`] and nothing else. It goes over its
-//! vectors twice: for the measures, and, while they are in the first cache, once more for each gradient that is wanted.
+//! vectors twice: for the measures, and, while they are in the first cache, once more for the gradients. Euclidean triplets are the one
+//! exception ([`triplets::euclidean`]): they are used most, and some rows at a time are faster.
 use crate::rowwise::{factor, row, row_mut};
 use lanes::{Lanes, Real};
 
@@ -109,26 +110,34 @@ pub fn run<L: Lanes>(op: Op, v: &mut Vectors<L::Scalar>) -> f64 {
         return f64::NAN;
     }
     let mut sum = 0.0;
-    let [ref mut grad_a, ref mut grad_b, ref mut grad_c] = v.grads;
+    if let Some(eps) = triplets::euclidean_eps::<L>(op, v) {
+        return triplets::euclidean::<L>(op, v, eps);
+    }
     for i in 0..count {
-        let mut one = Row {
-            x: [row(a, i, length), row(b, i, length), row(c, i, length)],
-            alike: v.target.get(i).is_some_and(|&t| t == L::Scalar::ONE),
-            grads: [row_mut(grad_a, i, length), row_mut(grad_b, i, length), row_mut(grad_c, i, length)],
-            scale: v.scale * factor(v.upstream, i),
-            p: v.p,
-        };
-        let value = match op {
-            Op::PairwiseDistance => pairs::pairwise_distance::<L>(&mut one),
-            Op::CosineSimilarity => pairs::cosine_similarity::<L>(&mut one),
-            Op::CosineEmbeddingLoss => pairs::cosine_embedding_loss::<L>(&mut one),
-            Op::TripletMarginLoss => triplets::triplet_margin_loss::<L>(&mut one),
-            Op::TripletMarginWithDistanceLoss => triplets::triplet_margin_with_distance_loss::<L>(&mut one),
-        };
+        let value = one::<L>(op, v, i);
         sum += value;
         if let Some(to) = v.values.get_mut(i) {
             *to = L::Scalar::from_f64(value);
         }
     }
     sum
+}
+
+/// The value of one row, which writes its gradients.
+#[inline(never)]
+fn one<L: Lanes>(op: Op, v: &mut Vectors<L::Scalar>, i: usize) -> f64 {
+    let mut one = Row {
+        x: v.x.map(|x| row(x, i, v.length)),
+        alike: v.target.get(i).is_some_and(|&t| t == L::Scalar::ONE),
+        grads: v.grads.each_mut().map(|grad| row_mut(grad, i, v.length)),
+        scale: v.scale * factor(v.upstream, i),
+        p: v.p,
+    };
+    match op {
+        Op::PairwiseDistance => pairs::pairwise_distance::<L>(&mut one),
+        Op::CosineSimilarity => pairs::cosine_similarity::<L>(&mut one),
+        Op::CosineEmbeddingLoss => pairs::cosine_embedding_loss::<L>(&mut one),
+        Op::TripletMarginLoss => triplets::triplet_margin_loss::<L>(&mut one),
+        Op::TripletMarginWithDistanceLoss => triplets::triplet_margin_with_distance_loss::<L>(&mut one),
+    }
 }

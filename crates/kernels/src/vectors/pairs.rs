@@ -1,5 +1,5 @@
 //! Functions and losses of two vectors.
-use super::measures::{opposite, Measure, Measured, Side};
+use super::measures::{Measure, Measured};
 use super::Row;
 use lanes::{Lanes, Real};
 
@@ -20,7 +20,7 @@ pub fn cosine_embedding_loss<L: Lanes>(row: &mut Row<L::Scalar>) -> f64 {
     let [x, y, _] = row.x;
     let cos = Measure::SmoothCosine.of::<L>(x, y);
     if row.alike {
-        gradients::<L>(row, Measure::SmoothCosine, &cos, -row.scale);
+        gradients::<L>(row, &cos, -row.scale);
         return 1.0 - cos.value;
     }
     let beyond = cos.value - margin;
@@ -28,7 +28,7 @@ pub fn cosine_embedding_loss<L: Lanes>(row: &mut Row<L::Scalar>) -> f64 {
         row.grads.iter_mut().for_each(|grad| grad.fill(L::Scalar::ZERO));
         return 0.0;
     }
-    gradients::<L>(row, Measure::SmoothCosine, &cos, row.scale);
+    gradients::<L>(row, &cos, row.scale);
     beyond
 }
 
@@ -36,20 +36,13 @@ pub fn cosine_embedding_loss<L: Lanes>(row: &mut Row<L::Scalar>) -> f64 {
 fn plain<L: Lanes>(row: &mut Row<L::Scalar>, measure: Measure) -> f64 {
     let [x, y, _] = row.x;
     let measured = measure.of::<L>(x, y);
-    gradients::<L>(row, measure, &measured, row.scale);
+    gradients::<L>(row, &measured, row.scale);
     measured.value
 }
 
 /// Writes those that are wanted of the two gradients.
-fn gradients<L: Lanes>(row: &mut Row<L::Scalar>, measure: Measure, measured: &Measured, by: f64) {
+fn gradients<L: Lanes>(row: &mut Row<L::Scalar>, measured: &Measured, by: f64) {
     let [x, y, _] = row.x;
-    let [grad_x, grad_y, _] = &mut row.grads;
-    if !grad_x.is_empty() {
-        measured.pull::<L>(by, Side::First, x, y, grad_x, false);
-    }
-    if measure.is_of_difference() && !grad_x.is_empty() {
-        opposite::<L>(grad_x, None, grad_y);
-    } else if !grad_y.is_empty() {
-        measured.pull::<L>(by, Side::Second, x, y, grad_y, false);
-    }
+    let [to_x, to_y, _] = &mut row.grads;
+    measured.pull::<L>(by, [x, y], [to_x, to_y], [false; 2]);
 }
