@@ -4,5 +4,10 @@
  */
 process.env.PERDIDA_DEEP = "1";
 const [, , ...filters] = process.argv;
-process.argv.splice(2, filters.length, "js", ...(filters.length > 0 ? filters : ["energy/functional"]));
+process.argv.splice(
+  2,
+  filters.length,
+  "js",
+  ...(filters.length > 0 ? filters : ["energy/functional", "test/memory/"]),
+);
 await import("./test.mjs");

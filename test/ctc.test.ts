@@ -51,6 +51,22 @@ function* targetsUpTo(length: number, classes: number, blank: number): Generator
 
 describe.each(ENGINES)("ctcLoss on %s", { timeout: 60_000 }, (name) => {
   describe.each(PRECISIONS)("in %s", (_dtype, Numbers, tolerance) => {
+    test("is that of logarithms for flat logits, which an untrained network gives", () => {
+      on(name, () => {
+        for (const [steps, classes, target] of [
+          [28, 2, new Array(9).fill(1)],
+          [19, 9, [1, 2, 3, 4, 5, 6, 7, 8, 1]],
+          [40, 4, Array.from({ length: 20 }, (_, i) => 1 + (i % 3))],
+        ] as const) {
+          const logits = new Numbers(steps * classes).fill(1.25);
+          const known = byLogarithms(logits, classes, target, 0);
+          const { value, grad } = one(logits, classes, target);
+          const what = `${steps} steps, ${classes} classes`;
+          expectClose([value], [known.loss], tolerance, what);
+          expectClose(grad, gradientOf(logits, classes, known), tolerance, what);
+        }
+      });
+    });
     test("is the sum over all paths", () => {
       on(name, () => {
         const random = randomStream(7);

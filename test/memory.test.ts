@@ -35,6 +35,10 @@ describe("tensor", () => {
     );
     expect(() => tensor(new Float32Array(6), [-1, -6])).toThrow(RangeError);
     expect(() => tensor([1, 2] as unknown as Float32Array, [2])).toThrow(TypeError);
+    // there are no numbers in it, but its rows would have to be counted
+    expect(() => tensor(new Float32Array(0), [2 ** 20, 0, 2 ** 20])).toThrow(
+      expect.objectContaining({ name: "RangeError", code: "SHAPE" }),
+    );
   });
 });
 
@@ -170,6 +174,29 @@ describe("allocate", () => {
         expect.objectContaining({ name: "TypeError", code: "DISPOSED" }),
       );
       expect(engine().memory.allocated).toBe(before);
+    });
+    test("may dispose of an output: what another has in its place stays as it is", () => {
+      const value = allocate([2]);
+      const grad = allocate([2, 3]);
+      let other: AllocatedTensor | undefined;
+      const grads = {
+        get input() {
+          value.dispose();
+          other = allocate([2]);
+          other.data.fill(7);
+          return grad;
+        },
+      };
+      const run = (): unknown =>
+        crossEntropyLoss.valueAndGrad(tensor(Float32Array.from(energies), [2, 3]), [0, 1], {
+          reduction: "none",
+          out: { value, grads },
+        });
+      expect(run).toThrow(expect.objectContaining({ name: "TypeError", code: "DISPOSED" }));
+      expect(Array.from(other?.data ?? [])).toEqual([7, 7]);
+      expect(grad.data.every((g) => g === 0)).toBe(true);
+      other?.dispose();
+      grad.dispose();
     });
     test("may allocate the outputs", () => {
       const x = allocate([2, 3]);

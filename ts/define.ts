@@ -201,12 +201,12 @@ class Face {
 /** No numbers, without making an array for it. */
 const NONE: readonly number[] = [];
 const NOTHING_WANTED: readonly string[] = [];
-const NOTHING_GIVEN: Given = {};
-/** The option `out`, as far as it was looked at. */
+/** The outputs that the user gave. */
 interface Given {
-  value?: unknown;
-  grads?: Record<string, unknown>;
+  readonly value?: unknown;
+  readonly grads?: Record<string, unknown>;
 }
+const NOTHING_GIVEN: Given = {};
 
 /** One call of one loss: its arguments after reading, and what the family makes of them. */
 export class Call {
@@ -577,27 +577,25 @@ function checkWrt(where: string, names: readonly string[], value: unknown): void
   }
 }
 
-function readOut(
-  where: string,
-  names: readonly string[],
-  value: unknown,
-): { value?: unknown; grads?: Record<string, unknown> } {
+/** Where to write. Each property is asked for once, here: a getter is code of the caller's, and no array has its place yet. */
+function readOut(where: string, names: readonly string[], value: unknown): Given {
   if (typeof value !== "object" || value === null)
     fail("TYPE", where, "out", describe(value), "{ value, grads }");
   for (const key in value) {
     if (key !== "value" && key !== "grads")
       fail("UNKNOWN_OPTION", where, `out.${key}`, "no option", "value or grads");
   }
-  const { grads } = value as { grads?: unknown };
-  if (grads !== undefined) {
-    if (typeof grads !== "object" || grads === null)
-      fail("TYPE", where, "out.grads", describe(grads), "an object of arrays");
-    for (const key in grads) {
-      if (!names.includes(key))
-        fail("UNKNOWN_OPTION", where, `out.grads.${key}`, "no gradient", names.join(", "));
-    }
+  const { value: single, grads } = value as { value?: unknown; grads?: unknown };
+  if (grads === undefined) return { value: single };
+  if (typeof grads !== "object" || grads === null)
+    fail("TYPE", where, "out.grads", describe(grads), "an object of arrays");
+  const arrays: Record<string, unknown> = {};
+  for (const key in grads) {
+    if (!names.includes(key))
+      fail("UNKNOWN_OPTION", where, `out.grads.${key}`, "no gradient", names.join(", "));
+    arrays[key] = (grads as Record<string, unknown>)[key];
   }
-  return value as { value?: unknown; grads?: Record<string, unknown> };
+  return { value: single, grads: arrays };
 }
 
 /**
@@ -672,8 +670,11 @@ export interface Domain {
 export function checkDomain(call: Call, domain: Domain | undefined): void {
   if (domain === undefined) return;
   const { name, shape } = call.input(domain.input);
+  const slot = slotAt(call, domain.slot);
+  // broadcast to nothing: no number of it is looked at
+  if (slot.length === 0) return;
   // the slot's array is a valid view even where the core's memory has grown
-  const data = slotAt(call, domain.slot).array as TypedArray;
+  const data = slot.array as TypedArray;
   for (let i = 0; i < data.length; i++) {
     const x = Number(data[i]);
     if (!domain.holds(x)) fail("RANGE", call.where, name, String(x), domain.expected, placeOf(i, shape));

@@ -165,12 +165,16 @@ export function readOperand(where: string, name: string, value: unknown): Operan
   );
 }
 
+/** How many rows there may be, of nothing: their number goes through the door as 32 bits. Of numbers there are never as many. */
+const MOST_ROWS = 2 ** 32 - 1;
+
 /** Checks that a shape is one. */
 export function checkShape(
   where: string,
   name: string,
   shape: readonly unknown[],
 ): asserts shape is readonly number[] {
+  let rows = 1;
   for (let i = 0; i < shape.length; i++) {
     const n = shape[i];
     if (typeof n !== "number" || !Number.isInteger(n) || n < 0) {
@@ -182,6 +186,16 @@ export function checkShape(
         "lengths of axes: whole numbers from 0 on",
       );
     }
+    if (n !== 0) rows *= n;
+  }
+  if (rows > MOST_ROWS && shape.includes(0)) {
+    fail(
+      "SHAPE",
+      where,
+      name,
+      `of shape ${shapeText(shape as number[])}`,
+      `axes whose lengths make at most ${MOST_ROWS}`,
+    );
   }
 }
 

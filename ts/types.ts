@@ -57,7 +57,10 @@ export interface CommonOptions<G extends string = string, R extends string = nev
   upstream?: Input | undefined;
   /** The inputs to differentiate (default: all differentiable ones). No work is done for others. */
   wrt?: readonly G[] | undefined;
-  /** Arrays to write into, so that nothing is allocated. They may live in the core's memory ({@link allocate}). */
+  /**
+   * Arrays to write into, so that nothing is allocated. They may live in the core's memory ({@link allocate}), and may be the inputs or
+   * overlap them: what is computed is what comes of the inputs as they were.
+   */
   out?:
     | { value?: Output | undefined; grads?: { readonly [name in G]?: Output | undefined } | undefined }
     | undefined;

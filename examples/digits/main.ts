@@ -2,12 +2,12 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { setImmediate } from "node:timers/promises";
-import { Presets, SingleBar } from "cli-progress";
 import { Command } from "commander";
 import { randomLcg } from "d3-random";
 import { engine } from "perdida";
 import { smooth } from "../support/charts.js";
 import { whole } from "../support/options.js";
+import { progressBar } from "../support/progress.js";
 import { startTensorFlow } from "../support/tensorflow.js";
 import { readDigits, split, testStrings, trainingStrings } from "./data.js";
 import { Network } from "./network.js";
@@ -63,18 +63,9 @@ async function main({ steps: count, seed, report: file, validate }: Options): Pr
     stopped = true;
   });
   const steps: Step[] = [];
-  const bar = new SingleBar(
-    {
-      format:
-        "{bar} {value}/{total}  {eta_formatted} to go  loss {loss}  label errors {errors} %  " +
-        "ms a step: {inLoss} in the loss, {inRest} in the rest",
-      barsize: 20,
-      hideCursor: true,
-      // a line now and then where there is no terminal
-      noTTYOutput: true,
-      notTTYSchedule: 5000,
-    },
-    Presets.shades_classic,
+  const bar = progressBar(
+    "{bar} {value}/{total}  {eta_formatted} to go  loss {loss}  label errors {errors} %  " +
+      "ms a step: {inLoss} in the loss, {inRest} in the rest",
   );
   bar.start(count, 0, { loss: "-", errors: "-", inLoss: "-", inRest: "-" });
   for (const step of train(network, trainingStrings(training, randomLcg(seed)), count)) {

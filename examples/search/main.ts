@@ -2,13 +2,13 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { setImmediate } from "node:timers/promises";
-import { Presets, SingleBar } from "cli-progress";
 import { Command } from "commander";
 import { randomLcg } from "d3-random";
 import { engine } from "perdida";
 import { type Digit, readDigits, split } from "../digits/data.js";
 import { smooth } from "../support/charts.js";
 import { whole } from "../support/options.js";
+import { progressBar } from "../support/progress.js";
 import { Network } from "./network.js";
 import { align, project } from "./plane.js";
 import { report, type Snapshot } from "./report.js";
@@ -70,16 +70,8 @@ async function main({ steps: count, seed, report: file, validate }: Options): Pr
   });
   const steps: Step[] = [];
   const pictures = new Set([0.01, 0.03, 0.1, 0.3, 1].map((part) => Math.max(1, Math.round(part * count))));
-  const bar = new SingleBar(
-    {
-      format: "{bar} {value}/{total}  {eta_formatted} to go  loss {loss}  active anchors {active}",
-      barsize: 20,
-      hideCursor: true,
-      // a line now and then where there is no terminal
-      noTTYOutput: true,
-      notTTYSchedule: 5000,
-    },
-    Presets.shades_classic,
+  const bar = progressBar(
+    "{bar} {value}/{total}  {eta_formatted} to go  loss {loss}  active anchors {active}",
   );
   bar.start(count, 0, { loss: "-", active: "-" });
   for (const step of train(network, training, randomLcg(seed), count)) {

@@ -2,12 +2,12 @@
 import { mkdirSync, writeFileSync } from "node:fs";
 import { dirname } from "node:path";
 import { setImmediate } from "node:timers/promises";
-import { Presets, SingleBar } from "cli-progress";
 import { Command } from "commander";
 import { randomLcg } from "d3-random";
 import { engine } from "perdida";
 import { smooth } from "../support/charts.js";
 import { whole } from "../support/options.js";
+import { progressBar } from "../support/progress.js";
 import { startTensorFlow } from "../support/tensorflow.js";
 import { writeWav } from "./audio.js";
 import { logMel } from "./features.js";
@@ -135,10 +135,7 @@ async function gather(
     ...Array.from({ length: LESSONS }, () => wish(random, VOICES, 2 + Math.floor(4 * random()))),
     ...Array.from({ length: TESTS }, (_, i) => wish(random, [UNHEARD[i % UNHEARD.length] as string], 5)),
   ];
-  const bar = new SingleBar(
-    { format: "{bar} {value}/{total} recordings", barsize: 20, noTTYOutput: true, notTTYSchedule: 5000 },
-    Presets.shades_classic,
-  );
+  const bar = progressBar("{bar} {value}/{total} recordings");
   bar.start(wishes.length, 0);
   const recordings = await speakAll(wishes, (count) => bar.update(count));
   bar.stop();
@@ -188,17 +185,8 @@ async function main(options: Options): Promise<void> {
     stopped = true;
   });
   const steps: Step[] = [];
-  const bar = new SingleBar(
-    {
-      format:
-        "{bar} {value}/{total}  {eta_formatted} to go  loss {loss}  ms a step: {inLoss} in the loss, {inRest} in the rest",
-      barsize: 20,
-      hideCursor: true,
-      // a line now and then where there is no terminal
-      noTTYOutput: true,
-      notTTYSchedule: 5000,
-    },
-    Presets.shades_classic,
+  const bar = progressBar(
+    "{bar} {value}/{total}  {eta_formatted} to go  loss {loss}  ms a step: {inLoss} in the loss, {inRest} in the rest",
   );
   const smoothed = (of: (step: Step) => number): number =>
     smooth(steps.slice(-100).map(of), 0.95).at(-1) ?? Number.NaN;

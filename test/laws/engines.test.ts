@@ -6,7 +6,8 @@ import fc from "fast-check";
 import { describe, test } from "vitest";
 import { allocate } from "../../ts/index.js";
 import { type AnyLoss, REGISTRY, type Row } from "../../ts/registry.js";
-import { difference, expectSameBits, valuesOf } from "../support/close.js";
+import { agree } from "../support/agree.js";
+import { expectSameBits, valuesOf } from "../support/close.js";
 import { on } from "../support/engines.js";
 import { sample, withReduction } from "../support/generate.js";
 
@@ -22,37 +23,6 @@ type Wishes = { seed: number; dtype: "float32" | "float64"; size: number; hostil
 function call(row: Row, wishes: Wishes) {
   const s = sample(row, wishes);
   return { args: s.args, options: withReduction(row, s, wishes.seed), hostile: s.hostile };
-}
-
-/** How far two precisions may be apart: errors grow with the numbers that were added up on the way. `terms` is their size. */
-function agree(
-  actual: ArrayLike<number>,
-  expected: ArrayLike<number>,
-  dtype: string,
-  hostile: boolean,
-  what: string,
-  terms = 0,
-): void {
-  const tolerance = dtype === "float32" ? 2e-5 : 1e-11;
-  // float32 overflows and underflows where doubles do not, so hostile numbers may then end as infinities or zeros
-  if (actual.length !== expected.length)
-    throw new Error(`${what}: ${actual.length} numbers, expected ${expected.length}`);
-  for (let i = 0; i < expected.length; i++) {
-    const [a, e] = [actual[i] as number, expected[i] as number];
-    if (difference(a, e) <= tolerance || Math.abs(a - e) <= tolerance * terms) continue;
-    if (
-      hostile &&
-      dtype === "float32" &&
-      (Math.abs(e) > 1e30 || (Number.isNaN(e) !== Number.isNaN(a) && beyond(a, e)))
-    )
-      continue;
-    throw new Error(`${what}[${i}] is ${a}, expected ${e} (${dtype})`);
-  }
-}
-
-/** One of the two is not finite: an overflow inside of float32. */
-function beyond(a: number, e: number): boolean {
-  return !Number.isFinite(a) || !Number.isFinite(e);
 }
 
 /**

@@ -186,4 +186,8 @@ fn slices_that_do_not_fit_are_refused() {
     let p = [1.0, 0.1, 0.0, 0.0, 0.0];
     assert!(call::<F32x4>(Op::InfoNce, [5, 4, 3], &a, &a[..12], &[], p).sum.is_nan());
     assert!(call::<F32x4>(Op::Cdist, [5, 4, 3], &a, &a, &[], p).sum.is_nan());
+    // found by the fuzzer: one set has as many columns as rows, and no more are nearest than there are
+    assert!(call::<F32x4>(Op::CdistSelf, [5, 7, 3], &a, &[], &[], p).sum.is_nan());
+    let out = call::<F32x4>(Op::Nearest, [5, 4, 3], &a, &a[..12], &[], [5.0, 0.0, 0.0, 0.0, 0.0]);
+    assert!(out.sum.is_nan() && out.indices.iter().all(|&k| k == -1));
 }

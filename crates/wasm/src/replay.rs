@@ -1,5 +1,5 @@
 //! Makes calls again that were recorded at the door of the WebAssembly build, on portable lanes, and compares every bit of the
-//! memory. `test/laws/bits.test.ts` records them; `PERDIDA_CALLS` names the file.
+//! memory. `test/laws/bits.test.ts` records them; `PERDIDA_CALLS` names the folder of its files.
 extern crate std;
 use lanes::memory::Memory;
 use std::vec;
@@ -115,8 +115,18 @@ fn difference(a: &[u8], b: &[u8]) -> Option<usize> {
 #[test]
 #[ignore = "needs the recording that PERDIDA_CALLS names"]
 fn replays() {
-    let recording = std::fs::read(std::env::var("PERDIDA_CALLS").expect("PERDIDA_CALLS is not set")).unwrap();
-    let mut reader = Reader(&recording);
+    let folder = std::env::var("PERDIDA_CALLS").expect("PERDIDA_CALLS is not set");
+    let mut count = 0;
+    for file in std::fs::read_dir(folder).unwrap() {
+        count += replay(&std::fs::read(file.unwrap().path()).unwrap());
+    }
+    assert!(count > 0, "nothing was recorded");
+    std::println!("{count} calls gave the same bits");
+}
+
+/// Makes the calls of one file, and gives how many there are.
+fn replay(recording: &[u8]) -> usize {
+    let mut reader = Reader(recording);
     let mut count = 0;
     while !reader.0.is_empty() {
         let [name, arguments, total, start, length] = core::array::from_fn(|_| reader.length());
@@ -138,6 +148,5 @@ fn replays() {
         }
         count += 1;
     }
-    assert!(count > 0, "nothing was recorded");
-    std::println!("{count} calls gave the same bits");
+    count
 }

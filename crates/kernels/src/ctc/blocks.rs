@@ -34,8 +34,10 @@ use lanes::{F64x2 as V, Lanes, Mask};
 
 /// Steps of a block at most.
 const MOST: usize = 32;
-/// Powers of two that a state may stand below the largest of those it can take from within a block.
-const RAISE: f64 = 500.0;
+/// Powers of two that a state may stand below the largest of those it can take from within a block. On the way back it may do so as well,
+/// and by as much more as there are paths in both blocks, up to 3^32 in each; what makes a product of both an occupancy is then smaller than
+/// 2^-(2 * 420 + 2 * 51), and must not be rounded to zero.
+const RAISE: f64 = 420.0;
 /// Powers of two that a state may stand below its exponent at the start of a block.
 const DROP: f64 = 400.0;
 /// Powers of two that a state may lose within a block.
@@ -552,6 +554,10 @@ impl<'a> Lattice<'a> {
         let (mut shares, mut of_blank) = (Tile::default(), Tile::default());
         let tile = shares.as_flattened_mut().iter_mut().zip(of_blank.as_flattened_mut());
         for ((share, to), Stepped { sum, blanks, .. }) in tile.zip(stepped) {
+            // some path is somewhere: else numbers have left their range
+            if !(*sum > 0.0) {
+                return None;
+            }
             (*share, *to) = (1.0 / sum, *blanks);
         }
         *self.sums.first_mut()? = of_blank;

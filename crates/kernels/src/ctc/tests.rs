@@ -205,6 +205,27 @@ fn small_shapes_agree_with_sums_of_logarithms() {
     }
 }
 
+/// What an untrained network gives, or one that knows nothing: all classes alike, so that there are as many paths as can be, and where both
+/// ways meet, in the middle of a block, neither has been at its start.
+#[test]
+fn flat_logits() {
+    let mut random = Random(5);
+    for steps in 1..100 {
+        for count in [1, 2, 5, 9, 12, 20, 33, 48, 49, 70] {
+            for classes in [2, 3, 9] {
+                let target = labels(count, classes, &mut random);
+                let repeats = target.windows(2).filter(|w| w[0] == w[1]).count();
+                if count + repeats > steps {
+                    continue;
+                }
+                let level = 3.0 * random.next();
+                let x = vec![level; steps * classes];
+                check::<F64x2>(&x, classes, &target, true, (1e-13, 1e-12));
+            }
+        }
+    }
+}
+
 #[test]
 fn long_samples_in_several_segments() {
     let mut random = Random(2);

@@ -175,7 +175,8 @@ pub fn run<L: Lanes>(op: Op, m: &mut Many<L::Scalar>) -> f64 {
         && may_be(m.grad_b.len(), others, m.length)
         && is(m.indices.len(), values, (op == Op::Nearest) as usize)
         && may_be(m.upstream.len(), values, 1)
-        && (op != Op::InfoNce || others == m.rows)
+        && (!matches!(op, Op::CdistSelf | Op::InfoNce) || m.columns == m.rows)
+        && (op != Op::Nearest || m.p[0] <= others as f64)
         && m.reals.len() as f64 >= reals
         && m.doubles.len() as f64 >= doubles
         && m.singles.len() as f64 >= singles

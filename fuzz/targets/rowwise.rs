@@ -1,0 +1,54 @@
+//! Losses of rows of scores.
+#![no_main]
+use door::rowwise::{rowwise_f32, rowwise_f64};
+use kernels::rowwise::Op;
+use libfuzzer_sys::fuzz_target;
+
+mod support;
+use support::{Call, Draw};
+
+fuzz_target!(|bytes: &[u8]| {
+    let d = &mut Draw::new(bytes);
+    let double = d.chance(8);
+    let number = d.below(10) as u32;
+    let op = Op::from_door(number);
+    let columns = d.length(70);
+    let rows = d.rows(9, columns);
+    let size = rows.saturating_mul(columns);
+    let labels = rows.saturating_mul(op.map_or(1, |op| op.labels(columns)));
+    let targets = rows.saturating_mul(op.map_or(columns, |op| op.targets(columns)));
+    let is_mapping = op.is_some_and(|op| op.is_mapping());
+    let values = if is_mapping { size } else { rows };
+    let mut call = Call::new(double);
+    call.reals(d, size, -4.0, 4.0);
+    let sets = op == Some(Op::MultiLabelMarginLoss);
+    if labels > 0 {
+        call.ints(d, labels, if sets { -1 } else { 0 }, columns as i64);
+    } else {
+        call.absent();
+    }
+    if targets > 0 {
+        call.reals(d, targets, 0.0, 1.0);
+    } else {
+        call.absent();
+    }
+    call.maybe(d, 5, |call, d| call.reals(d, columns, 0.5, 2.0));
+    call.maybe(d, 8, |call, _| call.out(values));
+    call.maybe(d, 11, |call, _| call.out(size));
+    call.maybe(d, if targets > 0 { 8 } else { 0 }, |call, _| call.out(targets));
+    call.maybe(d, 4, |call, d| call.reals(d, values, -2.0, 2.0));
+    let scale = d.option(&[1.0, 0.5, -2.0, 0.0]);
+    let p = match op {
+        Some(Op::MultiMarginLoss) => [d.option(&[1.0, 2.0]), d.option(&[1.0, 0.5, 0.0])],
+        _ => [d.option(&[-100.0, 0.0]), d.option(&[0.0, 0.1, 1.0])],
+    };
+    let usual = [-100.0, 0.0, 0.1, 0.5, 1.0, 2.0];
+    let everyday = call.everyday && op.is_some() && scale.abs() <= 2.0 && p.iter().all(|p| usual.contains(p));
+    let run = if double { rowwise_f64 } else { rowwise_f32 };
+    let outcome = call.run(d, |at| {
+        run(number, rows, columns, at[0], at[1], at[2], at[3], at[4], at[5], at[6], at[7], scale, p[0], p[1])
+    });
+    if let Some(outcome) = outcome.filter(|_| everyday && columns > 0) {
+        outcome.expect_numbers("everyday numbers");
+    }
+});
