@@ -112,19 +112,18 @@ function make(
     return made;
   };
   const placed = new Map<unknown, unknown>();
-  const args = inputs.map(({ data, shape }) => {
-    let arg = placed.get(data);
-    if (arg === undefined) {
-      arg = tensor(data, shape);
-      if (place !== "arrays" && data instanceof Float32Array) {
-        const made = keep(shape);
-        made.data.set(data);
-        arg = made;
-      }
-      placed.set(data, arg);
+  for (const { data, shape } of inputs) {
+    if (placed.has(data)) continue;
+    let arg: unknown = tensor(data, shape);
+    if (place !== "arrays" && data instanceof Float32Array) {
+      const made = keep(shape);
+      made.data.set(data);
+      arg = made;
     }
-    return arg;
-  });
+    placed.set(data, arg);
+  }
+  // an array that comes twice is one set with itself
+  const args = [...placed.values()];
   const shapeOf = (name: string) => inputs.find((input) => input.name === name)?.shape as readonly number[];
   const out = {
     ...(one.value !== undefined && { value: keep(one.value) }),

@@ -135,7 +135,7 @@ const ROWS: readonly Row[] = [
     flops: (n, d) => 3 * n * n * d,
   },
   {
-    // one set with itself, which is seen by its being the same array
+    // one set with itself: rivals get the same array twice, ours gets it once
     name: "cdist",
     note: "self",
     sizes: ALL,

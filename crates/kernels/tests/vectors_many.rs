@@ -22,7 +22,7 @@ fn call<L: Lanes>(
     p: [f64; 5],
 ) -> Out<L::Scalar> {
     let [rows, columns, length] = sizes;
-    let n = need::<L>(op, rows, columns, length, &p);
+    let n = need(op, rows, columns, length, &p);
     let zero = L::Scalar::ZERO;
     let count = op.values(rows, columns, &p);
     let mut out = Out {

@@ -1,11 +1,12 @@
 //! Functions of many vectors at once: one door for all of them, `op` says which.
 use kernels::vectors::many::{need, run, Many, Need, Op};
 use lanes::memory::{Memory, Plain};
-use lanes::{F32x4, F64x2, Lanes, Real};
+use lanes::Real;
 use wasm_bindgen::prelude::*;
 
 /// Where the pieces of a call's scratch begin and how long they are, in bytes from its address: doubles, numbers of the call's
 /// precision, singles, integers; each is rounded up to whole doubles.
+#[inline(never)]
 fn pieces(need: Need, real: usize) -> [(f64, f64); 4] {
     let mut end = 0.0;
     [(need.doubles, 8.0), (need.reals, real as f64), (need.singles, 4.0), (need.ints, 4.0)].map(
@@ -17,13 +18,6 @@ fn pieces(need: Need, real: usize) -> [(f64, f64); 4] {
             (start, count)
         },
     )
-}
-
-fn needs<L: Lanes>(op: u32, rows: usize, columns: usize, length: usize, p0: f64) -> f64 {
-    let Some(op) = Op::from_door(op) else { return 0.0 };
-    let need = need::<L>(op, rows, columns, length, &[p0, 0.0, 0.0, 0.0, 0.0]);
-    let [_, _, _, (start, count)] = pieces(need, size_of::<L::Scalar>());
-    start + count * 4.0
 }
 
 // one copy of the checks for each kind of slice: there are many slices
@@ -39,11 +33,10 @@ fn view_mut<'m, T: Plain>(m: &'m Memory, address: usize, length: usize) -> &'m m
 /// How many bytes of scratch a call takes.
 #[wasm_bindgen]
 pub fn many_scratch(double: bool, op: u32, rows: usize, columns: usize, length: usize, p0: f64) -> f64 {
-    if double {
-        needs::<F64x2>(op, rows, columns, length, p0)
-    } else {
-        needs::<F32x4>(op, rows, columns, length, p0)
-    }
+    let Some(op) = Op::from_door(op) else { return 0.0 };
+    let need = need(op, rows, columns, length, &[p0, 0.0, 0.0, 0.0, 0.0]);
+    let [_, _, _, (start, count)] = pieces(need, if double { 8 } else { 4 });
+    start + count * 4.0
 }
 
 macro_rules! door {
@@ -77,7 +70,7 @@ macro_rules! door {
                 type L = <$real as Real>::Lanes;
                 let Some(op) = Op::from_door(op) else { return f64::NAN };
                 let p = [p0, p1, p2, p3, p4];
-                let need = need::<L>(op, rows, columns, length, &p);
+                let need = need(op, rows, columns, length, &p);
                 let [doubles, reals, singles, ints] = pieces(need, size_of::<$real>())
                     .map(|(start, count)| (scratch.saturating_add(start as usize), count as usize));
                 let others = op.others(columns);

@@ -1,27 +1,24 @@
 //! The distances of all pairs of two sets, or within one.
 //!
-//! In blocks: as many columns as leave their panels in the first cache, for 64 rows. Within one set a block's distances are also
-//! turned in registers and written to the other side of the diagonal, so that the other triangle is never computed.
+//! As many columns at a time as leave their panels in the first cache, and of them [`TALL`] rows of a panel, which within one set are
+//! also turned and written to the other side of the diagonal: the other triangle is never computed.
 use super::many::{Many, Need};
 use super::panels::{
-    at, convert, differences, distances, pull, row_mut, transpose, unpad, Pool, Set, SqrtOf, Tile, WIDTH,
+    at, convert, differences, distances, exp, pull, row_mut, set_size, transpose, unpad, Pool, Set, SqrtOf,
+    Tile, WIDTH,
 };
 use lanes::{F64x2, Lanes, Real};
 
-/// Rows of a block, and the most columns.
-const BLOCK: usize = 64;
+/// Rows that are computed before they are written: turned they fill a line of the cache.
+const TALL: usize = 16;
 /// Rows of a tile of the gradients.
 const ROWS: usize = 4;
 /// As many bytes of panels stay in the first cache beside all else.
 const NEAR: usize = 16384;
 
-/// Columns of a block: a part of [`BLOCK`], so that blocks are on the diagonal as a whole or not at all.
+/// Columns whose panels stay in the first cache.
 fn wide<L: Lanes>(arrays: usize) -> usize {
-    let mut wide = BLOCK;
-    while wide > WIDTH && wide * arrays * size_of::<L::Array>() > NEAR {
-        wide /= 2;
-    }
-    wide
+    (NEAR / (arrays * size_of::<L::Array>()) / WIDTH * WIDTH).max(WIDTH)
 }
 
 /// The norm of a difference. Double precision whatever the call's is.
@@ -102,21 +99,17 @@ impl Norm {
 /// x^p for x >= 0.
 #[inline(never)]
 fn power(x: F64x2, p: f64) -> F64x2 {
-    (x.ln() * F64x2::splat(p)).exp()
+    exp(x.ln() * F64x2::splat(p))
 }
 
 /// How much scratch [`cdist`] takes.
-pub fn need<L: Lanes>(own: bool, rows: usize, columns: usize, length: usize) -> Need {
+pub fn need(own: bool, rows: usize, columns: usize, length: usize) -> Need {
     let (rows, columns) = (rows as f64, if own { 0.0 } else { columns as f64 });
     let vectors = (rows + columns) * length as f64;
     Need {
-        reals: Set::<L>::size(rows, length) + Set::<L>::size(columns, length) + (BLOCK * BLOCK) as f64,
+        reals: set_size(rows, length) + set_size(columns, length),
         // copies, what they are packed to, and gradients
-        doubles: 2.0 * vectors
-            + rows
-            + columns
-            + Set::<F64x2>::size(rows, length)
-            + Set::<F64x2>::size(columns, length),
+        doubles: 2.0 * vectors + rows + columns + set_size(rows, length) + set_size(columns, length),
         ..Need::default()
     }
 }
@@ -130,112 +123,150 @@ pub fn cdist<L: Lanes>(own: bool, m: &mut Many<L::Scalar>) -> f64 {
         let a = Set::<L>::pack(m.a, rows, length, false, &mut pool);
         let second = if own { None } else { Some(Set::<L>::pack(m.b, columns, length, false, &mut pool)) };
         let b = second.as_ref().unwrap_or(&a);
-        let turned = pool.take(BLOCK * BLOCK);
-        for i in (0..rows).step_by(BLOCK) {
-            for j in (if own { i } else { 0 }..columns).step_by(wide::<L>(a.arrays)) {
-                block(own, &a, b, i, j, &mut *m.values, turned);
-            }
-        }
+        euclidean(&a, b, m.values);
     }
     if norm == Norm::Two && m.grad_a.is_empty() && m.grad_b.is_empty() {
         return 0.0;
     }
-    let mut pool = Pool::new(&mut *m.doubles);
-    let mut set = |x: &[L::Scalar], count: usize, wanted: bool| {
-        let copy = pool.take(x.len());
-        convert(x, copy);
-        let set = Set::<F64x2>::pack(copy, count, length, false, &mut pool);
-        let (grad, _) = pool.take(if wanted { count * set.arrays * 2 } else { 0 }).as_chunks_mut();
-        grad.fill([0.0; 2]);
-        // the gradient goes where the copy was
-        (set, grad, copy)
-    };
-    let (a, grad_a, copy_a) = set(m.a, rows, !m.grad_a.is_empty());
-    let (second, grad_b, copy_b) = set(m.b, if own { 0 } else { columns }, !m.grad_b.is_empty());
-    let b = if own { &a } else { &second };
-    let upstream = m.upstream;
-    let up = |at: usize| scale * upstream.get(at).map_or(1.0, |u| u.to_f64());
-    let values = &mut *m.values;
-    let mut put = |at: usize, d: f64| {
-        if let Some(to) = values.get_mut(at) {
-            *to = L::Scalar::from_f64(d);
-        }
-    };
-    let mut slopes = Slopes { own, norm, a: &a, b, grad_a, grad_b };
-    slopes.run(&up, &mut put);
-    unpad(slopes.grad_a, length, 1.0, copy_a);
-    unpad(slopes.grad_b, length, 1.0, copy_b);
-    convert(copy_a, m.grad_a);
-    convert(copy_b, m.grad_b);
+    let Many { a, b, upstream, .. } = *m;
+    let (values, grad_a, grad_b) = (&mut *m.values, &mut *m.grad_a, &mut *m.grad_b);
+    let wanted = [!grad_a.is_empty(), !grad_b.is_empty()];
+    slopes(
+        (own, norm),
+        [rows, columns],
+        length,
+        wanted,
+        &mut *m.doubles,
+        &|second, to| convert(if second { b } else { a }, to),
+        &|at| scale * upstream.get(at).map_or(1.0, |u| u.to_f64()),
+        &mut |at, d| {
+            if let Some(to) = values.get_mut(at) {
+                *to = L::Scalar::from_f64(d);
+            }
+        },
+        &mut |second, grad| unpad(grad, length, 1.0, if second { &mut *grad_b } else { &mut *grad_a }),
+    );
     0.0
 }
 
-/// The distances from i and j on, with p = 2.
+/// The gradients, and the distances of all norms but 2: `read(second)` gives a set, `up(at)` what flows in, `put` takes a distance and
+/// `give(second)` a gradient in rows of whole arrays. One copy of the code for both precisions.
 #[inline(never)]
-fn block<L: Lanes>(
-    own: bool,
-    a: &Set<L>,
-    b: &Set<L>,
-    i0: usize,
-    j0: usize,
-    values: &mut [L::Scalar],
-    turned: &mut [L::Scalar],
+#[allow(clippy::too_many_arguments)]
+fn slopes(
+    (own, norm): (bool, Norm),
+    [rows, columns]: [usize; 2],
+    length: usize,
+    [wanted_a, wanted_b]: [bool; 2],
+    doubles: &mut [f64],
+    read: &dyn Fn(bool, &mut [f64]),
+    up: &dyn Fn(usize) -> f64,
+    put: &mut dyn FnMut(usize, f64),
+    give: &mut dyn FnMut(bool, &[[f64; 2]]),
 ) {
-    let columns = b.count;
-    let mirrored = own && j0 >= i0 + BLOCK;
-    let (tall, wide) = (BLOCK.min(a.count - i0), wide::<L>(a.arrays).min(columns - j0));
-    let mut tile: Tile<L::Scalar> = [[L::Scalar::ZERO; WIDTH]; 4];
-    for i in (i0..i0 + tall).step_by(L::COUNT) {
-        for j in (j0..j0 + wide).step_by(WIDTH) {
-            distances(a, i, b, j, &mut tile);
-            for (r, line) in tile.iter_mut().enumerate().take(L::COUNT.min(i0 + tall - i)) {
-                if own {
-                    if let Some(x) = line.get_mut((i + r).wrapping_sub(j)) {
-                        *x = L::Scalar::ZERO;
-                    }
-                }
-                let first = (i + r) * columns + j;
-                let to = values.get_mut(first..first + WIDTH.min(columns - j)).unwrap_or(&mut []);
-                if let Ok(to) = <&mut [L::Scalar; WIDTH]>::try_from(&mut *to) {
-                    *to = *line;
-                } else {
-                    copy(line, to);
-                }
-            }
-            if mirrored {
-                turn::<L>(&tile, i - i0, j - j0, turned);
-            }
-        }
-    }
-    if mirrored {
-        for (c, line) in turned.chunks_exact(BLOCK).enumerate().take(wide) {
-            let first = (j0 + c) * columns + i0;
-            copy(line, values.get_mut(first..first + tall).unwrap_or(&mut []));
-        }
-    }
+    let mut pool = Pool::new(doubles);
+    let mut set = |second: bool, count: usize, wanted: bool| {
+        let copy = pool.take(count * length);
+        read(second, copy);
+        let set = Set::<F64x2>::pack(copy, count, length, false, &mut pool);
+        let (grad, _) = pool.take(if wanted { count * set.arrays * 2 } else { 0 }).as_chunks_mut();
+        grad.fill([0.0; 2]);
+        (set, grad)
+    };
+    let (a, grad_a) = set(false, rows, wanted_a);
+    let (second, grad_b) = set(true, if own { 0 } else { columns }, wanted_b);
+    let b = if own { &a } else { &second };
+    let mut slopes = Slopes { own, norm, a: &a, b, grad_a, grad_b };
+    slopes.run(up, put);
+    give(false, slopes.grad_a);
+    give(true, slopes.grad_b);
 }
 
-/// Copies as much as there is room for: one copy of the code.
+/// All distances with p = 2; of one set with itself where the two are the same.
 #[inline(never)]
-fn copy<T: Copy>(from: &[T], to: &mut [T]) {
-    for (to, x) in to.iter_mut().zip(from) {
-        *to = *x;
+fn euclidean<L: Lanes>(a: &Set<L>, b: &Set<L>, values: &mut [L::Scalar]) {
+    let own = core::ptr::eq(a, b);
+    let mut tile: Tile<L::Scalar> = [[L::Scalar::ZERO; WIDTH]; 4];
+    let mut block = [[L::Scalar::ZERO; WIDTH]; TALL];
+    let wide = wide::<L>(b.arrays);
+    for j0 in (0..b.count).step_by(wide) {
+        let end = (j0 + wide).min(b.count);
+        for i in (0..if own { end } else { a.count }).step_by(TALL) {
+            for j in (if own { j0.max(i / WIDTH * WIDTH) } else { j0 }..end).step_by(WIDTH) {
+                let tall = TALL.min(if own { j + WIDTH } else { a.count } - i);
+                for (r, to) in (0..tall).step_by(L::COUNT).zip(block.chunks_exact_mut(L::COUNT)) {
+                    distances(a, i + r, b, j, &mut tile, to);
+                }
+                let some = block.get(..tall).unwrap_or(&[]);
+                write::<L>(
+                    own,
+                    some,
+                    (i, tall.min(a.count - i)),
+                    (j, WIDTH.min(b.count - j)),
+                    b.count,
+                    values,
+                );
+            }
+        }
     }
 }
 
-/// Rows of a tile become columns.
+/// Writes rows of a panel, so many of each from i and j on, and turned where that is `own`.
 #[inline(always)]
-fn turn<L: Lanes>(tile: &Tile<L::Scalar>, row: usize, column: usize, to: &mut [L::Scalar]) {
-    let (to, _) = L::chunks_mut(to);
-    for group in 0..WIDTH / L::COUNT {
-        let line =
-            |line: &[L::Scalar; WIDTH]| L::chunks(line).0.get(group).map_or(L::zero(), |a| L::from_array(a));
-        let [l0, l1, l2, l3] = tile;
-        let lines = transpose([line(l0), line(l1), line(l2), line(l3)]);
-        for (c, line) in lines.into_iter().enumerate().take(L::COUNT) {
-            let place = ((column + group * L::COUNT + c) * BLOCK + row) / L::COUNT;
-            if let Some(to) = to.get_mut(place) {
-                line.store(to);
+fn write<L: Lanes>(
+    own: bool,
+    block: &[[L::Scalar; WIDTH]],
+    (i, tall): (usize, usize),
+    (j, wide): (usize, usize),
+    columns: usize,
+    values: &mut [L::Scalar],
+) {
+    if (tall, wide) != (TALL, WIDTH) {
+        return write_some(own, block.as_flattened(), (i, tall), (j, wide), columns, values);
+    }
+    for (r, line) in block.iter().enumerate() {
+        if let Some(to) = values.get_mut((i + r) * columns + j..).and_then(|s| s.first_chunk_mut()) {
+            *to = *line;
+        }
+    }
+    if !own {
+        return;
+    }
+    for (g, rows) in block.chunks_exact(L::COUNT).enumerate() {
+        for group in 0..WIDTH / L::COUNT {
+            let line = |r: usize| {
+                let line = rows.get(r % L::COUNT).and_then(|line| L::chunks(line).0.get(group));
+                line.map_or(L::zero(), |a| L::from_array(a))
+            };
+            let turned = transpose([line(0), line(1), line(2), line(3)]);
+            for (c, line) in turned.into_iter().enumerate().take(L::COUNT) {
+                let first = (j + group * L::COUNT + c) * columns + i + g * L::COUNT;
+                if let Some(to) = values.get_mut(first..).and_then(|s| L::chunks_mut(s).0.first_mut()) {
+                    line.store(to);
+                }
+            }
+        }
+    }
+}
+
+/// As [`write`], at the edges.
+#[inline(never)]
+fn write_some<R: Real>(
+    own: bool,
+    block: &[R],
+    (i, tall): (usize, usize),
+    (j, wide): (usize, usize),
+    columns: usize,
+    values: &mut [R],
+) {
+    for (r, i) in (i..i + tall).enumerate() {
+        for (c, j) in (j..j + wide).enumerate() {
+            let d = at(block, r * WIDTH + c);
+            if let Some(to) = values.get_mut(i * columns + j) {
+                *to = d;
+            }
+            if let Some(to) = values.get_mut(j * columns + i).filter(|_| own) {
+                *to = d;
             }
         }
     }
@@ -263,29 +294,12 @@ impl Slopes<'_, '_> {
                 if self.norm == Norm::Two {
                     for (half, tile) in tile.chunks_exact_mut(F64x2::COUNT).enumerate() {
                         let i = i + half * F64x2::COUNT;
-                        differences(self.a.lines_from(i), self.b.lines_from(j), tile);
+                        differences(self.a.lines_from(i), self.b.lines_from(j), self.a.length, tile);
                     }
                 }
-                for (r, line) in tile.iter_mut().enumerate().take(rows - i) {
-                    for (c, d) in line.iter_mut().enumerate().take(columns - j) {
-                        let (i, j) = (i + r, j + c);
-                        if self.own && j <= i {
-                            *d = 0.0;
-                            if i == j && self.norm != Norm::Two {
-                                put(i * columns + j, 0.0);
-                            }
-                            continue;
-                        }
-                        *d = if self.norm == Norm::Two {
-                            d.sqrt_of()
-                        } else {
-                            let d = self.norm.distance(self.a.row(i), self.b.row(j));
-                            put(i * columns + j, d);
-                            if self.own {
-                                put(j * columns + i, d);
-                            }
-                            d
-                        };
+                for (i, line) in (i..rows).zip(&mut tile) {
+                    for (j, d) in (j..columns).zip(line) {
+                        *d = self.measure(i, j, *d, put);
                     }
                 }
                 if !(self.grad_a.is_empty() && self.grad_b.is_empty()) {
@@ -295,15 +309,34 @@ impl Slopes<'_, '_> {
         }
     }
 
+    /// The distance of a pair, 0 where that of the pair turned counts; `square` is that of the norm 2.
+    #[inline(never)]
+    fn measure(&self, i: usize, j: usize, square: f64, put: &mut dyn FnMut(usize, f64)) -> f64 {
+        let columns = self.b.count;
+        if self.own && j < i {
+            return 0.0;
+        }
+        if self.norm == Norm::Two {
+            return if self.own && i == j { 0.0 } else { square.sqrt_of() };
+        }
+        let d = if self.own && i == j { 0.0 } else { self.norm.distance(self.a.row(i), self.b.row(j)) };
+        put(i * columns + j, d);
+        if self.own {
+            put(j * columns + i, d);
+        }
+        d
+    }
+
     /// The gradients of the pairs of a tile; at distance 0 there is none.
     #[inline(never)]
     fn pull_tile(&mut self, i0: usize, j0: usize, tile: &Tile<f64>, up: &dyn Fn(usize) -> f64) {
         let (rows, columns, n) = (self.a.count, self.b.count, self.a.arrays);
         // what a difference is multiplied by, where one number is enough for that
         let mut weights: Tile<f64> = [[0.0; WIDTH]; 4];
-        for ((r, line), weights) in tile.iter().enumerate().zip(&mut weights).take(rows - i0) {
-            for ((c, &d), weight) in line.iter().enumerate().zip(weights).take(columns - j0) {
-                let (i, j) = (i0 + r, j0 + c);
+        for i in i0..rows.min(i0 + ROWS) {
+            for (k, j) in (j0..columns.min(j0 + WIDTH)).enumerate() {
+                let place = (i - i0) * WIDTH + k;
+                let d = at(tile.as_flattened(), place);
                 if d == 0.0 {
                     continue;
                 }
@@ -315,7 +348,9 @@ impl Slopes<'_, '_> {
                     continue;
                 }
                 if self.norm == Norm::Two && factor / d != 0.0 {
-                    *weight = factor / d;
+                    if let Some(weight) = weights.as_flattened_mut().get_mut(place) {
+                        *weight = factor / d;
+                    }
                     continue;
                 }
                 let (x, y) = (self.a.row(i), self.b.row(j));
@@ -341,16 +376,15 @@ impl Slopes<'_, '_> {
     }
 }
 
-/// to += sum of w_k (own - x_k) over eight vectors of a set from `first` on, four at a time; 0 where there is none.
+/// to += sum of w_k (own - x_k) over the vectors of a set from `first` on that weigh something, four at a time.
 #[inline(never)]
-fn pull_line(to: &mut [[f64; 2]], own: Vector, set: &Set<F64x2>, first: usize, w: &[f64; WIDTH]) {
-    for (w, k) in w.as_chunks::<4>().0.iter().zip([0, 4]) {
+fn pull_line(to: &mut [[f64; 2]], own: Vector, set: &Set<F64x2>, first: usize, w: &[f64]) {
+    for (w, first) in w.as_chunks::<4>().0.iter().zip((first..).step_by(4)) {
         if w == &[0.0; ROWS] {
             continue;
         }
         // what weighs nothing is not looked at: it may be infinite
-        let [x0, x1, x2, x3] =
-            [0, 1, 2, 3].map(|j| if at(w, j) == 0.0 { own } else { set.row(first + k + j) });
+        let [x0, x1, x2, x3] = [0, 1, 2, 3].map(|j| if at(w, j) == 0.0 { own } else { set.row(first + j) });
         let [w0, w1, w2, w3] = w.map(F64x2::splat);
         let others = x0.iter().zip(x1).zip(x2.iter().zip(x3));
         for ((to, own), ((x0, x1), (x2, x3))) in to.iter_mut().zip(own).zip(others) {

@@ -5,7 +5,7 @@
 //! the cosines twenty times as large.
 use super::many::{Many, Need};
 use super::panels::{
-    add_four, at, convert, in_panels, products, row, row_mut, Pool, Set, Tile, UNIT_FLOOR, WIDTH,
+    add_four, at, convert, in_panels, products, row, row_mut, set_size, Pool, Set, Tile, UNIT_FLOOR, WIDTH,
 };
 use crate::rowwise::softmax::{exponentials, multiply};
 use lanes::{F64x2, Lanes};
@@ -17,7 +17,7 @@ const ROWS: usize = 4;
 pub fn need(rows: usize, columns: usize, length: usize) -> Need {
     let width = in_panels(rows.max(columns)) as f64;
     let (rows, columns) = (rows as f64, columns as f64);
-    let sets = Set::<F64x2>::size(rows, length) + Set::<F64x2>::size(columns, length);
+    let sets = set_size(rows, length) + set_size(columns, length);
     let grads = (rows + columns) * (length + 1) as f64;
     Need { doubles: sets + grads + width * (2 * ROWS) as f64 + rows, ..Need::default() }
 }
@@ -48,7 +48,7 @@ impl<'a> Strip<'a> {
         let mut tile: Tile<f64> = [[0.0; WIDTH]; 4];
         for r in (0..ROWS).step_by(F64x2::COUNT) {
             for j in (0..y.count).step_by(WIDTH) {
-                products::<F64x2>(x.lines_from(first + r), y.lines_from(j), &mut tile);
+                products::<F64x2>(x.lines_from(first + r), y.lines_from(j), x.length, &mut tile);
                 for (k, line) in tile.iter().enumerate().take(F64x2::COUNT) {
                     convert(line, self.logits.get_mut((r + k) * self.width + j..).unwrap_or(&mut []));
                 }

@@ -105,13 +105,14 @@ pub struct Many<'a, R> {
 }
 
 /// How much scratch a call takes.
-pub fn need<L: Lanes>(op: Op, rows: usize, columns: usize, length: usize, p: &[f64; 5]) -> Need {
+#[inline(never)]
+pub fn need(op: Op, rows: usize, columns: usize, length: usize, p: &[f64; 5]) -> Need {
     let (n, d) = (rows as f64, length as f64);
     // what `in_doubles` takes: vectors, gradients, upstream gradients and values
     let copies = n * (2.0 * d + 2.0);
     let in_doubles = |need: Need, copies: f64| Need { doubles: need.doubles + copies, ..need };
     match op {
-        Op::Cdist | Op::CdistSelf => all_pairs::need::<L>(op == Op::CdistSelf, rows, columns, length),
+        Op::Cdist | Op::CdistSelf => all_pairs::need(op == Op::CdistSelf, rows, columns, length),
         Op::BatchTriplet => in_doubles(mining::need(rows, length, p[0]), copies),
         Op::SupervisedContrastive => in_doubles(contrastive::need(rows, 0, length), copies),
         Op::InfoNce => {
@@ -158,29 +159,57 @@ fn in_doubles<R: Real>(m: &mut Many<R>, f: fn(&mut Many<f64>) -> f64) -> f64 {
     sum
 }
 
-/// Runs `op` and gives the sum of the losses; NaN, and nothing written, where a slice has not the length that it must have.
-pub fn run<L: Lanes>(op: Op, m: &mut Many<L::Scalar>) -> f64 {
+/// Whether all slices have the lengths that they must have; `lengths`: in the order of [`Many`], but for the labels.
+#[inline(never)]
+fn fits(
+    op: Op,
+    rows: usize,
+    columns: usize,
+    length: usize,
+    p: &[f64; 5],
+    labels: &[i32],
+    lengths: &[usize; 11],
+) -> bool {
     let is = |length: usize, count: usize, n: usize| count.checked_mul(n) == Some(length);
     let may_be = |length: usize, count: usize, n: usize| length == 0 || is(length, count, n);
-    let others = op.others(m.columns);
-    let values = op.values(m.rows, m.columns, &m.p);
+    let others = op.others(columns);
+    let values = op.values(rows, columns, p);
     let labelled = matches!(op, Op::BatchTriplet | Op::SupervisedContrastive);
-    let Need { reals, doubles, singles, ints } = need::<L>(op, m.rows, m.columns, m.length, &m.p);
-    let fits = is(m.a.len(), m.rows, m.length)
-        && is(m.b.len(), others, m.length)
-        && is(m.labels.len(), m.rows, labelled as usize)
-        && m.labels.iter().all(|&l| l >= 0 && (l as usize) < m.rows)
-        && may_be(m.values.len(), values, 1)
-        && may_be(m.grad_a.len(), m.rows, m.length)
-        && may_be(m.grad_b.len(), others, m.length)
-        && is(m.indices.len(), values, (op == Op::Nearest) as usize)
-        && may_be(m.upstream.len(), values, 1)
-        && (!matches!(op, Op::CdistSelf | Op::InfoNce) || m.columns == m.rows)
-        && (op != Op::Nearest || m.p[0] <= others as f64)
-        && m.reals.len() as f64 >= reals
-        && m.doubles.len() as f64 >= doubles
-        && m.singles.len() as f64 >= singles
-        && m.ints.len() as f64 >= ints;
+    let need = need(op, rows, columns, length, p);
+    let [a, b, of_values, grad_a, grad_b, indices, upstream, reals, doubles, singles, ints] = *lengths;
+    is(a, rows, length)
+        && is(b, others, length)
+        && is(labels.len(), rows, labelled as usize)
+        && labels.iter().all(|&l| l >= 0 && (l as usize) < rows)
+        && may_be(of_values, values, 1)
+        && may_be(grad_a, rows, length)
+        && may_be(grad_b, others, length)
+        && is(indices, values, (op == Op::Nearest) as usize)
+        && may_be(upstream, values, 1)
+        && (!matches!(op, Op::CdistSelf | Op::InfoNce) || columns == rows)
+        && (op != Op::Nearest || p[0] <= others as f64)
+        && reals as f64 >= need.reals
+        && doubles as f64 >= need.doubles
+        && singles as f64 >= need.singles
+        && ints as f64 >= need.ints
+}
+
+/// Runs `op` and gives the sum of the losses; NaN, and nothing written, where a slice has not the length that it must have.
+pub fn run<L: Lanes>(op: Op, m: &mut Many<L::Scalar>) -> f64 {
+    let lengths = [
+        m.a.len(),
+        m.b.len(),
+        m.values.len(),
+        m.grad_a.len(),
+        m.grad_b.len(),
+        m.indices.len(),
+        m.upstream.len(),
+        m.reals.len(),
+        m.doubles.len(),
+        m.singles.len(),
+        m.ints.len(),
+    ];
+    let fits = fits(op, m.rows, m.columns, m.length, &m.p, m.labels, &lengths);
     if !fits || m.length == 0 {
         return if fits { 0.0 } else { f64::NAN };
     }

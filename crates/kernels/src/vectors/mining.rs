@@ -15,8 +15,8 @@
 //! A distance that is NaN is taken as the farthest and as the nearest: it shows in the loss.
 use super::many::{Many, Need};
 use super::panels::{
-    arrays, at, bound, convert, differences, in_panels, products, pull, row, row_mut, unpad, Pool, Set,
-    SqrtOf, Tile, WIDTH,
+    arrays, at, bound, convert, differences, exp, in_panels, products, pull, row, row_mut, set_size, unpad,
+    Pool, Set, SqrtOf, Tile, WIDTH,
 };
 use lanes::{F32x4, F64x2, Lanes, Mask};
 
@@ -50,7 +50,7 @@ impl Loss<'_> {
         let gap = near - far;
         let (zero, one) = (F64x2::zero(), F64x2::one());
         if self.soft {
-            let e = (-gap.abs()).exp();
+            let e = exp(-gap.abs());
             let down = gap.lt(zero);
             let log = e.ln_1p();
             return (F64x2::select(down, log, gap + log), F64x2::select(down, e, one) / (one + e));
@@ -90,9 +90,8 @@ pub fn need(rows: usize, length: usize, mining: f64) -> Need {
     let panels = in_panels(rows) as f64;
     let hard = mining == HARD;
     let rows = rows as f64;
-    let packed = rows * (length + 2) as f64 + Set::<F64x2>::size(rows, length);
-    let singles =
-        if hard { rows * length as f64 + Set::<F32x4>::size(rows, length) + 7.0 * panels } else { 0.0 };
+    let packed = rows * (length + 2) as f64 + set_size(rows, length);
+    let singles = if hard { rows * length as f64 + set_size(rows, length) + 7.0 * panels } else { 0.0 };
     Need { doubles: packed + 6.0 * panels, singles, ints: 2.0 * panels, ..Need::default() }
 }
 
@@ -247,15 +246,15 @@ fn hard<'a>(
         let end = (j0 + block).min(n);
         for i in (0..end).step_by(F32x4::COUNT) {
             for j in (j0.max(i / WIDTH * WIDTH)..end).step_by(WIDTH) {
-                products::<F32x4>(set.lines_from(i), set.lines_from(j), &mut tile);
+                products::<F32x4>(set.lines_from(i), set.lines_from(j), set.length, &mut tile);
                 for (r, line) in tile.iter().enumerate().take(n - i) {
                     let i = i + r;
                     if !open(line, i, j / WIDTH, &filter, far.least, near.most, &mut which) {
                         continue;
                     }
-                    for (c, (open, product)) in which.iter().zip(line).enumerate().take(n - j) {
-                        let j = j + c;
-                        if *open == 0.0 || i == j {
+                    for (c, j) in (j..n.min(j + WIDTH)).enumerate() {
+                        let (open, product) = (at(&which, c), at(line, c));
+                        if open == 0.0 || i == j {
                             continue;
                         }
                         let alike = at(filter.class, i) == at(filter.class, j);
@@ -378,7 +377,7 @@ fn listed<'a>(loss: &mut Loss, all: bool, doubles: &mut Pool<'a, f64>, ints: &mu
     let mut tile: Tile<f64> = [[0.0; WIDTH]; 4];
     for first in (0..n).step_by(F64x2::COUNT) {
         for j in (0..n).step_by(WIDTH) {
-            differences(loss.set.lines_from(first), loss.set.lines_from(j), &mut tile);
+            differences(loss.set.lines_from(first), loss.set.lines_from(j), loss.set.length, &mut tile);
             for (row, line) in rows.chunks_exact_mut(padded).zip(&tile) {
                 for (to, x) in row.iter_mut().skip(j).zip(line) {
                     *to = if loss.squared { *x } else { x.sqrt_of() };

@@ -6,8 +6,8 @@
 //! what comes out, ties included, does not hang on how products round. A query keeps its nearest in a heap, the worst on top.
 use super::many::{Many, Need};
 use super::panels::{
-    arrays, at, bound, convert, in_panels, pack_panel, products, row, row_mut, square_of, Pool, Set, SqrtOf,
-    Tile, RUN, WIDTH,
+    at, bound, convert, in_groups, in_panels, pack_panel, products, row, row_mut, set_size, square_of, Group,
+    Pool, Set, SqrtOf, Tile, RUN, WIDTH,
 };
 use lanes::{F32x4, Lanes, Mask, Real};
 
@@ -57,9 +57,9 @@ impl Metric {
 
 /// How much scratch [`nearest`] takes.
 pub fn need(rows: usize, length: usize, k: f64) -> Need {
-    let panel = (arrays::<F32x4>(length) * F32x4::COUNT + length) * WIDTH;
+    let panel = (in_groups(length) + length) * WIDTH;
     let (numbers, padded) = (rows as f64 * length as f64, in_panels(rows) as f64);
-    let singles = Set::<F32x4>::size(rows as f64, length) + numbers + panel as f64 + 3.0 * padded;
+    let singles = set_size(rows as f64, length) + numbers + panel as f64 + 3.0 * padded;
     Need { singles, doubles: rows as f64 * k, ints: rows as f64, ..Need::default() }
 }
 
@@ -139,21 +139,47 @@ pub fn nearest<R: Real>(m: &mut Many<R>) -> f64 {
     } else {
         Metric::Dot
     };
-    let mut pool = Pool::new(&mut *m.singles);
+    let Many { a, b, .. } = *m;
+    let size = [n, m.columns, length, k as usize];
+    search(
+        metric,
+        size,
+        (&mut *m.singles, &mut *m.doubles, &mut *m.indices, &mut *m.ints),
+        &|second, first, to| {
+            let x = if second { b } else { a };
+            convert(x.get(first * length..).unwrap_or(&[]), to);
+        },
+        &|i, j| metric.distance(row(a, i, length), row(b, j, length)),
+    );
+    convert(m.doubles, m.values);
+    0.0
+}
+
+/// Where a search works: its sets in single precision, and of each query the distances and places, and how many these are.
+type Room<'a> = (&'a mut [f32], &'a mut [f64], &'a mut [i32], &'a mut [i32]);
+
+/// [`nearest`], one copy of the code for both precisions: `read(second, first)` gives vectors of a set from the first on, `measure(i, j)`
+/// the distance of a query and a vector.
+#[inline(never)]
+fn search(
+    metric: Metric,
+    [n, count, length, k]: [usize; 4],
+    (singles, doubles, indices, ints): Room,
+    read: &dyn Fn(bool, usize, &mut [f32]),
+    measure: &dyn Fn(usize, usize) -> f64,
+) {
+    let mut pool = Pool::new(singles);
     let rounded = pool.take(n * length);
-    convert(m.a, rounded);
+    read(false, 0, rounded);
     let set = Set::<F32x4>::pack(rounded, n, length, false, &mut pool);
-    let mut search = Search::new(&set, metric, k as usize, &mut pool, m.doubles, m.indices, m.ints);
+    let mut search = Search::new(&set, metric, k, &mut pool, doubles, indices, ints);
     let items = pool.take(WIDTH * length);
-    for (panel, all) in m.b.chunks(WIDTH * length).enumerate() {
-        let items = items.get_mut(..all.len()).unwrap_or(&mut []);
-        convert(all, items);
-        let a = m.a;
-        search.panel(items, length, panel, &|i, c| metric.distance(row(a, i, length), row(all, c, length)));
+    for first in (0..count).step_by(WIDTH) {
+        let items = items.get_mut(..WIDTH.min(count - first) * length).unwrap_or(&mut []);
+        read(true, first, items);
+        search.panel(items, length, first, measure);
     }
     search.sort();
-    convert(search.distance, m.values);
-    0.0
 }
 
 /// What is kept while the index streams by.
@@ -162,7 +188,7 @@ struct Search<'a> {
     metric: Metric,
     k: usize,
     /// The panel.
-    lines: &'a mut [[f32; WIDTH]],
+    lines: &'a mut [Group<f32>],
     /// Of each query: what its bounds are made of, and the worst that it keeps.
     base: &'a mut [f32],
     factor: &'a mut [f32],
@@ -183,7 +209,8 @@ impl<'a> Search<'a> {
         index: &'a mut [i32],
         count: &'a mut [i32],
     ) -> Self {
-        let (lines, _) = pool.take(set.arrays * F32x4::COUNT * WIDTH).as_chunks_mut();
+        let (lines, _) = pool.take(in_groups(set.length) * WIDTH).as_chunks_mut();
+        let (lines, _) = lines.as_chunks_mut();
         let [base, factor, worst] = [(); 3].map(|_| pool.take(in_panels(set.count)));
         for ((base, factor), square) in base.iter_mut().zip(factor.iter_mut()).zip(set.squares) {
             (*base, *factor) = metric.parts(*square, true, set.arrays);
@@ -198,15 +225,16 @@ impl<'a> Search<'a> {
         Heap { distance: row_mut(self.distance, i, self.k), index: row_mut(self.index, i, self.k) }
     }
 
-    /// Looks at up to eight vectors. `measure(i, c)` is the distance of query i and the c-th of them.
+    /// Looks at up to eight vectors, from `start` on.
     #[inline(never)]
-    fn panel(&mut self, items: &[f32], length: usize, panel: usize, measure: &dyn Fn(usize, usize) -> f64) {
-        pack_panel::<F32x4>(items, length, self.lines);
-        let parts = squares(self.lines).map(|square| self.metric.parts(square, false, self.set.arrays));
+    fn panel(&mut self, items: &[f32], length: usize, start: usize, measure: &dyn Fn(usize, usize) -> f64) {
+        pack_panel::<F32x4>(items, length, self.lines.as_flattened_mut());
+        let parts = squares(self.lines.as_flattened())
+            .map(|square| self.metric.parts(square, false, self.set.arrays));
         let (bases, factors) = (parts.map(|(base, _)| base), parts.map(|(_, factor)| factor));
         let mut tile: Tile<f32> = [[0.0; WIDTH]; 4];
         for first in (0..self.set.count).step_by(F32x4::COUNT) {
-            products::<F32x4>(self.set.lines_from(first), self.lines, &mut tile);
+            products::<F32x4>(self.set.lines_from(first), self.lines, self.set.length, &mut tile);
             for (r, line) in tile.iter().enumerate().take(self.set.count - first) {
                 let i = first + r;
                 let here = |s: &[f32]| F32x4::splat(at(s, i));
@@ -223,7 +251,7 @@ impl<'a> Search<'a> {
                     beyond = beyond & worst.le(bound);
                 }
                 if !beyond.all() {
-                    self.meet(i, &least, panel, items.len() / length, measure);
+                    self.meet(i, &least, start, items.len() / length, measure);
                 }
             }
         }
@@ -235,7 +263,7 @@ impl<'a> Search<'a> {
         &mut self,
         i: usize,
         least: &[f32; WIDTH],
-        panel: usize,
+        start: usize,
         items: usize,
         measure: &dyn Fn(usize, usize) -> f64,
     ) {
@@ -244,7 +272,7 @@ impl<'a> Search<'a> {
             if worst <= *least {
                 continue;
             }
-            let one = (measure(i, c), (panel * WIDTH + c) as i32);
+            let one = (measure(i, start + c), (start + c) as i32);
             let count = self.count.get(i).map_or(0, |&count| count as usize);
             let k = self.k;
             let mut heap = self.heap(i);

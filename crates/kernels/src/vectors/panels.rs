@@ -12,7 +12,7 @@
 //! distance, and what |a|² and |b|² (added up in double precision), the sum and the difference round adds less than
 //! 6 u n. So the squared distance is off by less than E n with E = (c + 6) u, *relative* to it by E n / d². That is nothing for
 //! vectors that are far apart and everything for those that differ in their last bits. [`distances`] therefore takes the product
-//! where d² >= n / 4: then the distance is off by at most 2 E (5e-6 at length 64, a tenth of that is usual), and elsewhere the
+//! where d² >= n / 4: then the distance is off by at most 2 E (9e-6 at length 64, a tenth of that is usual), and elsewhere the
 //! differences are added up, which loses less than (length / 8 + 6) u, however near the two are, and costs about four times as much
 //! (measured: sets of nothing but near pairs take 2.3 times as long at length 128). Searches for the nearest or
 //! farthest need no such choice: they pass over a pair whose product is beyond the best so far by more than the bound, and
@@ -22,7 +22,11 @@ use lanes::{F64x2, Lanes, Mask, Real};
 /// Vectors that stand side by side in a panel.
 pub const WIDTH: usize = 8;
 /// As many products are added up one after the other; then the sum is added to the sum of those before.
-pub const RUN: usize = 32;
+pub const RUN: usize = 64;
+/// Lines of a panel that stand together: as many as [`products`] has in a row.
+pub const LINES: usize = 8;
+/// One number of each vector of a panel, for some of the vectors' numbers.
+pub type Group<R> = [[R; WIDTH]; LINES];
 
 /// Products, or distances, of some rows and a panel: the first [`Lanes::COUNT`] rows are in use.
 pub type Tile<R> = [[R; WIDTH]; 4];
@@ -67,6 +71,11 @@ pub fn arrays<L: Lanes>(length: usize) -> usize {
     length.div_ceil(L::COUNT)
 }
 
+/// `length`, rounded up to whole groups of lines.
+pub fn in_groups(length: usize) -> usize {
+    length.div_ceil(LINES) * LINES
+}
+
 /// `count`, rounded up to whole panels.
 pub fn in_panels(count: usize) -> usize {
     count.div_ceil(WIDTH) * WIDTH
@@ -90,12 +99,21 @@ pub fn at<R: Real>(s: &[R], i: usize) -> R {
     s.get(i).copied().unwrap_or(R::ZERO)
 }
 
+/// How many numbers of scratch a set takes, in either precision, as a double: nothing overflows on the way.
+#[inline(never)]
+pub fn set_size(count: f64, length: usize) -> f64 {
+    let panels = count + WIDTH as f64;
+    count * (length + 3) as f64 + panels * (in_groups(length) + 1) as f64 + WIDTH as f64
+}
+
 /// Vectors of one length.
 pub struct Set<'a, L: Lanes> {
     /// How many.
     pub count: usize,
     /// How many arrays of lanes each takes.
     pub arrays: usize,
+    /// How many numbers each has.
+    pub length: usize,
     /// The vectors, each filled up with zeros to whole arrays.
     rows: &'a [L::Array],
     /// The panels: lines of eight numbers, one of each vector; as many lines as a vector has numbers, zeros included. At the
@@ -107,17 +125,10 @@ pub struct Set<'a, L: Lanes> {
 }
 
 impl<'a, L: Lanes> Set<'a, L> {
-    /// How many numbers of scratch a set takes, as a double: nothing overflows on the way.
-    #[inline(never)]
-    pub fn size(count: f64, length: usize) -> f64 {
-        let panels = count + WIDTH as f64;
-        (count + panels) * (arrays::<L>(length) * L::COUNT) as f64 + panels + WIDTH as f64
-    }
-
     /// Packs vectors of at least one number.
     #[inline(never)]
     pub fn pack(
-        x: &[L::Scalar],
+        x: &'a [L::Scalar],
         count: usize,
         length: usize,
         unit: bool,
@@ -126,37 +137,39 @@ impl<'a, L: Lanes> Set<'a, L> {
         let length = length.max(1);
         let vector = arrays::<L>(length);
         let padded = vector * L::COUNT;
-        let rows = pool.take(count * padded);
-        let lines = pool.take(in_panels(count) * padded + WIDTH);
+        let copy = pool.take(if unit || padded != length { count * padded } else { 0 });
+        let high = in_groups(length);
+        let lines = pool.take(in_panels(count) * high + WIDTH);
         let squares = pool.take(in_panels(count));
         squares.fill(L::Scalar::ZERO);
         for ((to, x), square) in
-            rows.chunks_exact_mut(padded).zip(x.chunks_exact(length)).zip(squares.iter_mut())
+            copy.chunks_exact_mut(padded).zip(x.chunks_exact(length)).zip(squares.iter_mut())
         {
             to.fill(L::Scalar::ZERO);
+            let mut norm = 1.0;
             if unit {
-                let norm = square_of(x).sqrt_of();
-                let norm = if norm < UNIT_FLOOR { UNIT_FLOOR } else { norm };
+                norm = square_of(x).sqrt_of();
+                norm = if norm < UNIT_FLOOR { UNIT_FLOOR } else { norm };
                 *square = L::Scalar::from_f64(norm);
-                for (to, x) in to.iter_mut().zip(x) {
-                    *to = L::Scalar::from_f64(x.to_f64() / norm);
-                }
-            } else {
-                for (to, x) in to.iter_mut().zip(x) {
-                    *to = *x;
-                }
-                *square = usable_square::<L>(L::chunks(to).0);
+            }
+            for (to, x) in to.iter_mut().zip(x) {
+                *to = L::Scalar::from_f64(x.to_f64() / norm);
             }
         }
-        let rows: &'a [L::Scalar] = rows;
-        for (panel, lines) in lines.chunks_exact_mut(padded * WIDTH).enumerate() {
+        let rows: &'a [L::Scalar] = if copy.is_empty() { x } else { copy };
+        if !unit {
+            for (row, square) in rows.chunks_exact(padded).zip(squares.iter_mut()) {
+                *square = usable_square::<L>(L::chunks(row).0);
+            }
+        }
+        for (panel, lines) in lines.chunks_exact_mut(high * WIDTH).enumerate() {
             pack_panel::<L>(
                 rows.get(panel * WIDTH * padded..).unwrap_or(&[]),
                 padded,
                 lines.as_chunks_mut().0,
             );
         }
-        Self { count, arrays: vector, rows: L::chunks(rows).0, lines, squares }
+        Self { count, arrays: vector, length, rows: L::chunks(rows).0, lines, squares }
     }
 
     /// Vector `i`, filled up with zeros; nothing where there is none.
@@ -168,15 +181,21 @@ impl<'a, L: Lanes> Set<'a, L> {
     /// The lines of the panel that vector `i` is in, each from the number of that vector on; what is before it in the next
     /// line is at the end.
     #[inline(always)]
-    pub fn lines_from(&self, i: usize) -> &'a [[L::Scalar; WIDTH]] {
-        let lines = self.arrays * L::COUNT * WIDTH;
+    pub fn lines_from(&self, i: usize) -> &'a [Group<L::Scalar>] {
+        let lines = in_groups(self.length) * WIDTH;
         let first = i / WIDTH * lines + i % WIDTH;
-        self.lines.get(first..).and_then(|s| s.get(..lines)).unwrap_or(&[]).as_chunks().0
+        self.lines.get(first..).and_then(|s| s.get(..lines)).unwrap_or(&[]).as_chunks().0.as_chunks().0
     }
 }
 
 /// What unit vectors are divided by at least.
 pub const UNIT_FLOOR: f64 = 1e-12;
+
+/// One copy of the code for all exponentials but those of rows.
+#[inline(never)]
+pub fn exp(x: F64x2) -> F64x2 {
+    x.exp()
+}
 
 /// The square root of one number.
 pub trait SqrtOf {
@@ -227,7 +246,7 @@ pub fn transpose<L: Lanes>(v: [L; 4]) -> [L; 4] {
     }
 }
 
-/// Packs the first eight rows of `x`; zeros where there are fewer. `lines` is as long as a vector, rounded up to whole arrays.
+/// Packs the first eight rows of `x`; zeros where there are fewer. `lines` is at least as long as a vector.
 #[inline(never)]
 pub fn pack_panel<L: Lanes>(x: &[L::Scalar], length: usize, lines: &mut [[L::Scalar; WIDTH]]) {
     for group in 0..WIDTH / L::COUNT {
@@ -236,7 +255,7 @@ pub fn pack_panel<L: Lanes>(x: &[L::Scalar], length: usize, lines: &mut [[L::Sca
         for (v, lines) in lines.chunks_exact_mut(L::COUNT).enumerate() {
             let block = rows.map(|(whole, tail)| match whole.get(v) {
                 Some(a) => L::from_array(a),
-                None => load_tail(tail),
+                None => load_tail(if v == whole.len() { tail } else { &[] }),
             });
             for (line, column) in lines.iter_mut().zip(transpose(block)) {
                 if let Some(to) = L::chunks_mut(line).0.get_mut(group) {
@@ -253,14 +272,33 @@ fn load_tail<L: Lanes>(tail: &[L::Scalar]) -> L {
     L::load_partial(tail, L::Scalar::ZERO)
 }
 
-/// The products of [`Lanes::COUNT`] vectors, the first of the lines of `a`, with the eight of a panel.
+/// The products of [`Lanes::COUNT`] vectors, the first of the lines of `a`, with the eight of a panel, over `length` lines.
 #[inline(never)]
-pub fn products<L: Lanes>(a: &[[L::Scalar; WIDTH]], b: &[[L::Scalar; WIDTH]], to: &mut Tile<L::Scalar>) {
-    let mut total = [L::zero(); 8];
-    for (a, b) in a.chunks(RUN).zip(b.chunks(RUN)) {
-        let mut sum = [L::zero(); 8];
-        // one line at a time: V8 puts all loads of a round first, and those of two would not fit its registers (measured)
-        for (a, b) in a.iter().zip(b) {
+pub fn products<L: Lanes>(
+    a: &[Group<L::Scalar>],
+    b: &[Group<L::Scalar>],
+    length: usize,
+    to: &mut Tile<L::Scalar>,
+) {
+    let runs = a.chunks(RUN / LINES).zip(b.chunks(RUN / LINES));
+    for (k, (a, b)) in runs.enumerate() {
+        run::<L>(a, b, length.wrapping_sub(k * RUN), k > 0, to);
+    }
+}
+
+/// One run of [`products`], of at most `left` lines: instead of what there is, or added to that.
+#[inline(never)]
+fn run<L: Lanes>(
+    a: &[Group<L::Scalar>],
+    b: &[Group<L::Scalar>],
+    left: usize,
+    add: bool,
+    to: &mut Tile<L::Scalar>,
+) {
+    let mut sum = [L::zero(); 8];
+    let mut left = left;
+    for (a, b) in a.iter().zip(b) {
+        let mut line = |a: &[L::Scalar; WIDTH], b: &[L::Scalar; WIDTH]| {
             let (b, _) = L::chunks(b);
             for (sum, a) in sum.chunks_exact_mut(WIDTH / L::COUNT).zip(a) {
                 let a = L::splat(*a);
@@ -268,14 +306,27 @@ pub fn products<L: Lanes>(a: &[[L::Scalar; WIDTH]], b: &[[L::Scalar; WIDTH]], to
                     *sum = *sum + a * L::from_array(b);
                 }
             }
+        };
+        // Written out, so that addresses are one pointer and constants, and with a way out after each line: V8 11.3 puts the loads of
+        // a stretch without branches before all else, and those of two lines would not fit its 15 registers.
+        macro_rules! lines {
+            ($($k:literal)*) => {
+                'group: {
+                    $(
+                        line(&a[$k], &b[$k]);
+                        if left == $k + 1 {
+                            break 'group;
+                        }
+                    )*
+                }
+            };
         }
-        for (total, sum) in total.iter_mut().zip(sum) {
-            *total = *total + sum;
-        }
+        lines!(0 1 2 3 4 5 6 7);
+        left = left.wrapping_sub(LINES);
     }
-    for (line, total) in to.iter_mut().zip(total.chunks_exact(WIDTH / L::COUNT)) {
-        for (to, total) in L::chunks_mut(line).0.iter_mut().zip(total) {
-            total.store(to);
+    for (line, sum) in to.iter_mut().zip(sum.chunks_exact(WIDTH / L::COUNT)) {
+        for (to, sum) in L::chunks_mut(line).0.iter_mut().zip(sum) {
+            (if add { L::from_array(to) + *sum } else { *sum }).store(to);
         }
     }
 }
@@ -287,34 +338,63 @@ pub fn bound<L: Lanes>(arrays: usize) -> f64 {
     (c + 6.0) * L::Scalar::EPSILON.to_f64()
 }
 
-/// |a_i - b_j| for the vectors from i on of one set and the panel of b_j.
-#[inline(never)]
-pub fn distances<L: Lanes>(a: &Set<L>, i: usize, b: &Set<L>, j: usize, to: &mut Tile<L::Scalar>) {
-    products::<L>(a.lines_from(i), b.lines_from(j), to);
-    let j = j / WIDTH * WIDTH;
+/// |a_i - b_j| for the vectors from i on of one set and the panel of b_j. The distance of a vector to itself is 0 whatever stands there.
+#[inline(always)]
+pub fn distances<L: Lanes>(
+    a: &Set<L>,
+    i: usize,
+    b: &Set<L>,
+    j: usize,
+    tile: &mut Tile<L::Scalar>,
+    to: &mut [[L::Scalar; WIDTH]],
+) {
+    products::<L>(a.lines_from(i), b.lines_from(j), a.length, tile);
     let (squares, _) = L::chunks(row(b.squares, j / WIDTH, WIDTH));
-    let (own, _) = L::chunks(row(a.squares, i / L::COUNT, L::COUNT));
-    let own = own.first().map_or(L::zero(), |a| L::from_array(a)).to_array();
-    let (quarter, unknown) = (L::of(0.25), L::splat(L::Scalar::NAN));
-    let mut all = unknown.ne(unknown);
-    for (line, own) in to.iter_mut().zip(own.as_ref()) {
+    let (quarter, zero) = (L::of(0.25), L::zero());
+    let mut all = zero.eq(zero);
+    for ((line, tile), own) in to.iter_mut().zip(tile.iter()).zip(row(a.squares, i / L::COUNT, L::COUNT)) {
         let own = L::splat(*own);
-        for (x, other) in L::chunks_mut(line).0.iter_mut().zip(squares) {
+        let others = squares.iter().zip(L::chunks(tile).0);
+        for (to, (other, product)) in L::chunks_mut(line).0.iter_mut().zip(others) {
             let n = own + L::from_array(other);
-            let product = L::from_array(x);
+            let product = L::from_array(product);
             let d = n - (product + product);
-            let trusted = (n * quarter).le(d);
-            all = all & trusted;
-            L::select(trusted, d.sqrt(), unknown).store(x);
+            all = all & (n * quarter).le(d);
+            d.sqrt().store(to);
         }
     }
     if !all.all() {
-        // only as many as there are
-        for (r, line) in to.iter_mut().enumerate().take(L::COUNT.min(a.count.saturating_sub(i))) {
-            for (c, x) in line.iter_mut().enumerate().take(b.count.saturating_sub(j)) {
-                if x.is_nan() {
-                    *x = distance::<L>(a.row(i + r), b.row(j + c));
-                }
+        measure_near(a, i, b, j, tile, to);
+    }
+}
+
+/// Those of [`distances`] that products do not tell.
+#[inline(never)]
+fn measure_near<L: Lanes>(
+    a: &Set<L>,
+    i: usize,
+    b: &Set<L>,
+    j: usize,
+    tile: &Tile<L::Scalar>,
+    to: &mut [[L::Scalar; WIDTH]],
+) {
+    let quarter = L::Scalar::from_f64(0.25);
+    let j = j / WIDTH * WIDTH;
+    // as many as there are, which also keeps this from being unrolled
+    for i in i..a.count.min(i + L::COUNT) {
+        for (k, j) in (j..b.count.min(j + WIDTH)).enumerate() {
+            let place = i % L::COUNT * WIDTH + k;
+            let n = at(a.squares, i) + at(b.squares, j);
+            let product = at(tile.as_flattened(), place);
+            let d = if core::ptr::eq(a, b) && i == j {
+                L::Scalar::ZERO
+            } else if !(n * quarter <= n - (product + product)) {
+                distance::<L>(a.row(i), b.row(j))
+            } else {
+                continue;
+            };
+            if let Some(to) = to.as_flattened_mut().get_mut(place) {
+                *to = d;
             }
         }
     }
@@ -355,9 +435,9 @@ pub fn distance<L: Lanes>(a: &[L::Array], b: &[L::Array]) -> L::Scalar {
 /// The squared distances of two vectors, the first of the lines of `a`, and the eight of a panel, number by number as a reference
 /// would have it.
 #[inline(never)]
-pub fn differences(a: &[[f64; WIDTH]], b: &[[f64; WIDTH]], to: &mut [[f64; WIDTH]]) {
+pub fn differences(a: &[Group<f64>], b: &[Group<f64>], length: usize, to: &mut [[f64; WIDTH]]) {
     let mut sum = [F64x2::zero(); 8];
-    for (a, b) in a.iter().zip(b) {
+    for (a, b) in a.as_flattened().iter().zip(b.as_flattened()).take(length) {
         for (sum, a) in sum.chunks_exact_mut(4).zip(a) {
             let a = F64x2::splat(*a);
             for (sum, b) in sum.iter_mut().zip(F64x2::chunks(b).0) {
@@ -395,10 +475,10 @@ pub fn add_four(to: &mut [[f64; 2]], x: [&[[f64; 2]]; 4], w: [f64; 4]) {
 
 /// Writes rows of whole arrays, times a factor, to rows of `length` numbers.
 #[inline(never)]
-pub fn unpad(from: &[[f64; 2]], length: usize, factor: f64, to: &mut [f64]) {
+pub fn unpad<R: Real>(from: &[[f64; 2]], length: usize, factor: f64, to: &mut [R]) {
     for (to, from) in to.chunks_exact_mut(length.max(1)).zip(from.chunks_exact(length.div_ceil(2).max(1))) {
         for (to, from) in to.iter_mut().zip(from.as_flattened()) {
-            *to = from * factor;
+            *to = R::from_f64(from * factor);
         }
     }
 }
