@@ -31,6 +31,7 @@ impl Call {
                 upstream,
                 scale: 0.5,
                 p: self.p,
+                room: &mut [f32::NAN; 1024],
             },
         )
     }

@@ -6,8 +6,9 @@
 //! In WebAssembly the memory is that which the instance was given. Natively it is an image that a test lends ([`Memory::lend`]), so that
 //! a call recorded in JavaScript can be replayed on the portable lanes.
 use core::alloc::{GlobalAlloc, Layout};
-use core::cell::Cell;
+use core::cell::{Cell, UnsafeCell};
 use core::marker::PhantomData;
+use core::mem::MaybeUninit;
 #[cfg(target_arch = "wasm32")]
 use core::sync::atomic::{AtomicBool, Ordering};
 
@@ -21,15 +22,31 @@ impl Plain for u32 {}
 /// How many slices one call may take.
 const MOST: usize = 24;
 
+/// Bytes of the room that a call may have beside what it takes.
+pub const ROOM: usize = 4096;
+
+/// Aligned to whole vectors.
+#[repr(align(16))]
+struct Room(UnsafeCell<[u8; ROOM]>);
+// SAFETY: one call runs at a time, and gets it once.
+#[cfg(target_arch = "wasm32")]
+unsafe impl Sync for Room {}
+#[cfg(target_arch = "wasm32")]
+static THE_ROOM: Room = Room(UnsafeCell::new([0; ROOM]));
+
 /// The memory for the length of one call.
 pub struct Memory<'a> {
     /// Where address 0 is; the instance's own memory starts there.
     #[cfg(not(target_arch = "wasm32"))]
     base: *mut u8,
     size: usize,
-    /// What was taken: start, end, and whether it is written to.
-    taken: [Cell<(usize, usize, bool)>; MOST],
+    /// What was taken: start, end, and whether it is written to. Only the first `count` are there: clearing the others would be
+    /// a tenth of a small call.
+    taken: [Cell<MaybeUninit<(usize, usize, bool)>>; MOST],
     count: Cell<usize>,
+    has_room: Cell<bool>,
+    #[cfg(not(target_arch = "wasm32"))]
+    room: Room,
     lifetime: PhantomData<&'a mut u8>,
 }
 
@@ -42,8 +59,11 @@ impl<'a> Memory<'a> {
             #[cfg(not(target_arch = "wasm32"))]
             base,
             size,
-            taken: [const { Cell::new((0, 0, false)) }; MOST],
+            taken: [const { Cell::new(MaybeUninit::uninit()) }; MOST],
             count: Cell::new(0),
+            has_room: Cell::new(true),
+            #[cfg(not(target_arch = "wasm32"))]
+            room: Room(UnsafeCell::new([0; ROOM])),
             lifetime: PhantomData,
         }
     }
@@ -92,12 +112,13 @@ impl<'a> Memory<'a> {
         let count = self.count.get();
         let Some(free) = self.taken.get(count) else { return 0 };
         for other in self.taken.iter().take(count) {
-            let (start, stop, mutable) = other.get();
+            // SAFETY: the first `count` were written below.
+            let (start, stop, mutable) = unsafe { other.get().assume_init() };
             if address < stop && start < end && (written || mutable) {
                 return 0;
             }
         }
-        free.set((address, end, written));
+        free.set(MaybeUninit::new((address, end, written)));
         self.count.set(count + 1);
         length
     }
@@ -130,6 +151,19 @@ impl<'a> Memory<'a> {
         let length = self.take(address, length, size_of::<T>(), true);
         // SAFETY: as above, and nothing else taken in this call overlaps it.
         unsafe { core::slice::from_raw_parts_mut(self.place(address, length), length) }
+    }
+
+    /// Room of [`ROOM`] bytes that holds whatever an earlier call left there: what stands on the stack must be cleared first, which a
+    /// small call feels. A call gets it once; then the empty slice.
+    #[allow(clippy::mut_from_ref)]
+    pub fn room<T: Plain>(&self) -> &mut [T] {
+        #[cfg(target_arch = "wasm32")]
+        let room = &THE_ROOM;
+        #[cfg(not(target_arch = "wasm32"))]
+        let room = &self.room;
+        let length = if self.has_room.replace(false) { ROOM / size_of::<T>() } else { 0 };
+        // SAFETY: aligned, any bits are a value, and it is lent to this call alone, which runs alone, and only once.
+        unsafe { core::slice::from_raw_parts_mut(room.0.get().cast(), length) }
     }
 }
 

@@ -41,6 +41,7 @@ macro_rules! door {
                         upstream: m.view(upstream, count),
                         scale,
                         p: [p0, p1, p2],
+                        room: m.room(),
                     },
                 )
             })

@@ -90,19 +90,6 @@ impl Op {
         }
     }
 
-    /// Whether the loss has functions of a whole block prepared.
-    fn prepares(self) -> bool {
-        !matches!(
-            self,
-            Op::L1Loss
-                | Op::MseLoss
-                | Op::SmoothL1Loss
-                | Op::HuberLoss
-                | Op::MarginRankingLoss
-                | Op::HingeEmbeddingLoss
-        )
-    }
-
     fn run<L: Lanes>(self, block: &mut Block<L>) {
         match self {
             Op::L1Loss => errors::l1_loss(block),
@@ -142,10 +129,14 @@ pub struct Elements<'a, R> {
     pub scale: f64,
     /// The options.
     pub p: [f64; 3],
+    /// Room for [`ROOM`] arrays of a block, whatever they hold.
+    pub room: &'a mut [R],
 }
 
 /// How many vectors a block has at most.
 const BLOCK: usize = 64;
+/// Arrays of a block that a call needs: one for the values, the others for what losses prepare.
+const ROOM: usize = 4;
 /// So many numbers are added up at a time: a call is the sum of the calls of its pieces of this length, to the bit (ts/define.ts makes
 /// use of it).
 pub const PIECE: usize = 16384;
@@ -161,8 +152,8 @@ pub struct Block<'a, L: Lanes> {
     /// Where the derivatives with respect to the inputs go, times `scale`; empty where one is not asked for.
     slopes: [&'a mut [L::Array]; 3],
     scale: L,
-    /// Room for what a loss prepares; none where it prepares nothing.
-    work: &'a mut [[L::Array; BLOCK]],
+    /// Room for what a loss prepares.
+    work: &'a mut [[L::Array; BLOCK]; ROOM - 1],
 }
 
 impl<'a, L: Lanes> Block<'a, L> {
@@ -234,7 +225,7 @@ impl<'a, L: Lanes> Block<'a, L> {
     /// Prepares e = exp(-|x|) and log(1 + e) in the first two work arrays, x being the first input.
     #[inline(always)]
     fn prepare_logistic(&mut self) {
-        let ([x, ..], [e, tail, ..]) = (self.inputs, &mut *self.work) else { return };
+        let ([x, ..], [e, tail, ..]) = (self.inputs, &mut *self.work);
         functions::logistic::<L>(x, e, tail);
     }
 
@@ -242,7 +233,7 @@ impl<'a, L: Lanes> Block<'a, L> {
     #[inline(always)]
     fn prepare_logistic_of<const I: usize>(&mut self, argument: impl Fn([L; I]) -> L) {
         self.prepare(2, |_| {}, |x, []| argument(x));
-        let [e, tail, x] = &mut *self.work else { return };
+        let [e, tail, x] = &mut *self.work;
         functions::logistic::<L>(x.get(..self.n).unwrap_or(&[]), e, tail);
     }
 }
@@ -288,8 +279,8 @@ struct Pass<'a, L: Lanes> {
     /// Of the losses, of the piece that is under way; and that of the pieces before it.
     sum: F64x2,
     total: f64,
-    value: [L::Array; BLOCK],
-    work: &'a mut [[L::Array; BLOCK]],
+    value: &'a mut [L::Array; BLOCK],
+    work: &'a mut [[L::Array; BLOCK]; ROOM - 1],
 }
 
 impl<L: Lanes> Pass<'_, L> {
@@ -310,7 +301,7 @@ impl<L: Lanes> Pass<'_, L> {
             inputs: a.inputs,
             pos_weight: a.pos_weight,
             p: self.p,
-            value: &mut self.value,
+            value: self.value,
             slopes: a.grads.each_mut().map(|grad| &mut **grad),
             scale: self.scale,
             work: self.work,
@@ -360,25 +351,15 @@ pub fn run<L: Lanes>(op: Op, e: &mut Elements<L::Scalar>) -> f64 {
             .iter()
             .enumerate()
             .all(|(i, s)| s.is_empty() || (s.len() == e.count && i < op.gradients()));
-    if !fits {
-        return f64::NAN;
-    }
-    let nothing = L::array(L::Scalar::ZERO);
-    // a small call feels what it costs to clear this
-    let mut room;
-    let work: &mut [[L::Array; BLOCK]] = if op.prepares() {
-        room = [[nothing; BLOCK]; 3];
-        &mut room
-    } else {
-        &mut []
-    };
+    let room = L::chunks_mut(e.room).0.as_chunks_mut::<BLOCK>().0;
+    let (true, Some([value, work @ ..])) = (fits, room.first_chunk_mut::<ROOM>()) else { return f64::NAN };
     let mut pass = Pass::<L> {
         op,
         p: e.p,
         scale: L::splat(L::Scalar::from_f64(e.scale)),
         sum: F64x2::zero(),
         total: 0.0,
-        value: [nothing; BLOCK],
+        value,
         work,
     };
     let (whole, left) = (e.count / L::COUNT, e.count % L::COUNT);
