@@ -127,7 +127,7 @@ async function buildModule(toolchain, part, flags, out, tell) {
     env: wasmEnvironment(toolchain, { RUSTFLAGS: flags }),
     tell,
   });
-  const bytes = await prune(readFileSync(join(out, "core_bg.wasm")));
+  const bytes = await prune(readFileSync(join(out, "core_bg.wasm")), part);
   checkPlace(bytes, part);
   return { bytes, types: readText(join(out, "core_bg.wasm.d.ts")) };
 }
@@ -163,9 +163,9 @@ const isGlue = (name) => name.startsWith("__");
  * Cuts what only the glue needs, and with it every import but the memory, and all custom sections, and has Binaryen make the rest small:
  * no slower (measured), and less where it is packed.
  *
- * @param {Uint8Array} core @returns {Promise<Buffer>}
+ * @param {Uint8Array} core @param {string} [part] @returns {Promise<Buffer>}
  */
-async function prune(core) {
+async function prune(core, part) {
   const { default: binaryen } = await import("binaryen");
   const module = binaryen.readBinary(core);
   for (const { name } of WebAssembly.Module.exports(new WebAssembly.Module(Uint8Array.from(core)))) {
@@ -175,8 +175,9 @@ async function prune(core) {
   binaryen.setShrinkLevel(2);
   // the first kilobyte of the memory is the far end of the stack, where no address that is looked at lies: sums become offsets
   binaryen.setLowMemoryUnused(true);
-  // a long function in the one that calls it leaves V8 fewer registers, and packs worse (measured)
-  binaryen.setOneCallerInlineMaxSize(20);
+  // not a long function into the one that calls it, where that takes registers from a product's loop (3 % of cdist); the other parts
+  // pack better with it
+  binaryen.setOneCallerInlineMaxSize(part === "many" ? 20 : -1);
   module.optimize();
   // the two precisions of a function side by side
   module.runPasses(["reorder-functions-by-name"]);
