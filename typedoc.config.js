@@ -6,6 +6,7 @@ export default {
   entryPoints: Object.values(sources),
   tsconfig: "tsconfig.lib.json",
   out: "docs/api",
+  plugin: ["./scripts/optionsOf.mjs"],
   readme: "README.md",
   excludeInternal: true,
   excludePrivate: true,

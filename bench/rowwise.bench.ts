@@ -49,6 +49,17 @@ const ROWS: readonly Row[] = [
     flops: EXP + 8,
   },
   {
+    // eight pictures of 64 x 64 pixels
+    name: "crossEntropyLoss",
+    note: "pixels",
+    sizes: [[8 * 64 * 64, 21]],
+    inputs: (draw, _, columns) => [
+      draw.normal("input", [8, columns, 64, 64]),
+      draw.integers("target", [8, 64, 64], 0, columns),
+    ],
+    flops: EXP + 4,
+  },
+  {
     name: "nllLoss",
     sizes: [...SMALL, SQUARE],
     inputs: (draw, rows, columns) => [

@@ -41,11 +41,11 @@ describe.each(ENGINES)("%s", (engine) => {
   });
 
   check("no sample, however many steps it would have had: nothing to do", () => {
-    const logits = tensor(new Float32Array(0), [0, 2 ** 31, 2]);
+    const logits = tensor(new Float32Array(0), [0, 2 ** 30, 2]);
     const from = performance.now();
     expect(ctcLoss.valueAndGrad(logits, []).value).toBeNaN();
     expect(ctcLoss(logits, [], { reduction: "sum" })).toBe(0);
-    expect(ctcPosteriors(logits, []).shape).toEqual([0, 2 ** 31, 2]);
+    expect(ctcPosteriors(logits, []).shape).toEqual([0, 2 ** 30, 2]);
     expect(ctcAlign(logits, [])).toEqual([]);
     expect(performance.now() - from).toBeLessThan(1000);
   });

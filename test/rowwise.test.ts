@@ -20,7 +20,7 @@ import {
 import { type AnyLoss, REGISTRY } from "../ts/registry.js";
 import { expectClose, expectSameBits, valuesOf } from "./support/close.js";
 import { ENGINES, on } from "./support/engines.js";
-import { sample } from "./support/generate.js";
+import { randomStream, sample } from "./support/generate.js";
 
 const NONE = { reduction: "none" } as const;
 const TOLERANCE = 1e-12;
@@ -210,6 +210,157 @@ describe("identities", () => {
   });
 });
 
+/** [N, C, D] from [N, D, C]. */
+function turned(data: Float32Array | Float64Array, places: number, columns: number): typeof data {
+  return data.map((_, i) => {
+    const [sample, column, place] = [
+      Math.floor(i / places / columns),
+      Math.floor(i / places) % columns,
+      i % places,
+    ];
+    return data[(sample * places + place) * columns + column] as number;
+  });
+}
+
+type Numbers = ArrayLike<number>;
+
+/** A row of scores per position, beside the same rows one under the other. */
+interface Positions {
+  readonly samples: number;
+  readonly columns: number;
+  readonly behind: readonly number[];
+  readonly dtype: "float32" | "float64";
+  readonly seed: number;
+}
+const positions: fc.Arbitrary<Positions> = fc.record({
+  samples: fc.integer({ min: 1, max: 3 }),
+  columns: fc.integer({ min: 1, max: 9 }),
+  behind: fc.oneof(
+    fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 1, maxLength: 3 }),
+    fc.integer({ min: 1, max: 40 }).map((d) => [d]),
+    // more rows than are brought together at a time
+    fc.constant([37, 41]),
+  ),
+  dtype: fc.constantFrom("float32", "float64"),
+  seed: fc.nat(),
+});
+
+describe("a row of classes per position", () => {
+  for (const engine of ENGINES) {
+    test(`is the same rows one under the other, to the last bit of each (${engine})`, () =>
+      on(engine, () =>
+        fc.assert(
+          fc.property(positions, ({ samples, columns, behind, dtype, seed }) => {
+            const places = behind.reduce((a, b) => a * b, 1);
+            const rows = samples * places;
+            const random = randomStream(seed);
+            const draw = (n: number): Float32Array | Float64Array => {
+              const numbers = Array.from({ length: n }, () => 12 * random() - 6);
+              return dtype === "float32" ? Float32Array.from(numbers) : Float64Array.from(numbers);
+            };
+            const pick = (n: number): number => Math.floor(random() * n);
+            // log-probabilities and shares: no loss is below 0, so that none cancels another in a sum
+            const flat = [-1, 1].map((sign) => draw(rows * columns).map((x) => sign * Math.abs(x)));
+            const [x, shares] = flat.map((data) => ({ data, shape: [rows, columns] }));
+            const [image, imageShares] = flat.map((data) => ({
+              data: turned(data, places, columns),
+              shape: [samples, columns, ...behind],
+            }));
+            const classes = Int32Array.from({ length: rows }, () => pick(columns));
+            const upstream = draw(rows);
+            const options = {
+              reduction: ["none", "mean", "sum"][pick(3)],
+              ...(pick(2) === 0 ? { weight: draw(columns).map(Math.abs) } : {}),
+            };
+            const shape = [samples, ...behind];
+            const compare = (
+              loss: unknown,
+              of: unknown,
+              target: unknown,
+              imageTarget: unknown,
+              more = {},
+            ) => {
+              const all = { ...options, ...more, ...(options.reduction === "none" ? { upstream } : {}) };
+              const expected = (loss as AnyLoss).valueAndGrad(of, target, all);
+              const actual = (loss as AnyLoss).valueAndGrad(image, imageTarget, all);
+              const values = [actual, expected].map((of) => valuesOf(of.value)) as [Numbers, Numbers];
+              // sums are added up in other groups, and each addition rounds
+              if (options.reduction === "none") expectSameBits(...values, "value");
+              else expectClose(...values, rows * Number.EPSILON, "value");
+              if (options.reduction === "none")
+                expect((actual.value as { shape: readonly number[] }).shape).toEqual(shape);
+              for (const name in expected.grads) {
+                const { data, shape } = actual.grads[name] as {
+                  data: Float64Array;
+                  shape: readonly number[];
+                };
+                expect(shape).toEqual(image?.shape);
+                const wide = turned(expected.grads[name]?.data as Float64Array, places, columns);
+                expectSameBits(data, wide, `gradient of ${name}`);
+              }
+            };
+            const smooth = { labelSmoothing: pick(2) / 4 };
+            const ignore = { ignoreIndex: pick(columns) };
+            const map = { data: classes, shape };
+            compare(nllLoss, x, classes, map, ignore);
+            compare(crossEntropyLoss, x, classes, map, { ...ignore, ...smooth });
+            compare(crossEntropyLoss, x, shares, imageShares, smooth);
+          }),
+          { numRuns: 100 },
+        ),
+      ));
+    test(`one position alone has what it has among others (${engine})`, () =>
+      on(engine, () => {
+        const random = randomStream(11);
+        const [columns, places] = [7, 50];
+        const image = Float32Array.from({ length: columns * places }, () => 8 * random() - 4);
+        const classes = Int32Array.from({ length: places }, () => Math.floor(random() * columns));
+        const all = crossEntropyLoss.valueAndGrad(
+          tensor(image, [1, columns, places]),
+          tensor(classes, [1, places]),
+          NONE,
+        );
+        for (let i = 0; i < places; i++) {
+          const column = (data: ArrayLike<number>): Float32Array =>
+            Float32Array.from({ length: columns }, (_, c) => data[c * places + i] as number);
+          const one = crossEntropyLoss.valueAndGrad(column(image), classes[i] as number, NONE);
+          expectSameBits(one.value.data, [all.value.data[i] as number], `loss ${i}`);
+          expectSameBits(one.grads.input.data, column(all.grads.input.data), `gradient ${i}`);
+        }
+      }));
+    test(`[N, C, 1] is [N, C]; no position has no loss (${engine})`, () =>
+      on(engine, () => {
+        const x = Float64Array.of(1, 2, 3, 4, 0, 1);
+        const column = crossEntropyLoss.valueAndGrad(tensor(x, [2, 3, 1]), [[2], [1]], NONE);
+        const plain = crossEntropyLoss.valueAndGrad(tensor(x, [2, 3]), [2, 1], NONE);
+        expectSameBits(column.value.data, plain.value.data, "value");
+        expectSameBits(column.grads.input.data, plain.grads.input.data, "gradient");
+        expect([column.value.shape, column.grads.input.shape]).toEqual([
+          [2, 1],
+          [2, 3, 1],
+        ]);
+        const none = nllLoss.valueAndGrad(
+          tensor(new Float64Array(0), [2, 3, 0]),
+          tensor(new Int32Array(0), [2, 0]),
+        );
+        expect(none.value).toBe(Number.NaN);
+        expect(none.grads.input.shape).toEqual([2, 3, 0]);
+      }));
+    test(`gradients may be written over the scores (${engine})`, () =>
+      on(engine, () => {
+        const numbers = Float64Array.from({ length: 24 }, (_, i) => Math.sin(i));
+        const target = tensor(
+          Int32Array.from({ length: 8 }, (_, i) => i % 3),
+          [2, 4],
+        );
+        const expected = crossEntropyLoss.valueAndGrad(tensor(numbers.slice(), [2, 3, 4]), target);
+        const input = numbers.slice();
+        crossEntropyLoss.valueAndGrad(tensor(input, [2, 3, 4]), target, { out: { grads: { input } } });
+        expectSameBits(input, expected.grads.input.data, "gradient");
+      }));
+  }
+});
+
 for (const engine of ENGINES) {
   const check = (title: string, run: () => void): void => {
     test(title, () => on(engine, run));
@@ -363,7 +514,7 @@ for (const engine of ENGINES) {
     });
   });
 
-  describe(`shapes of the functions over the last axis (${engine})`, () => {
+  describe(`shapes of what goes over the last axis (${engine})`, () => {
     const x = tensor(
       Float64Array.from({ length: 24 }, (_, i) => Math.sin(i)),
       [2, 3, 4],
@@ -376,6 +527,10 @@ for (const engine of ENGINES) {
       expect(grads.input.shape).toEqual([2, 3, 4]);
       const first = tensor(x.data.slice(0, 4), [4]);
       expectSameBits(softmax(x).data.subarray(0, 4), softmax(first).data, "the first row alone");
+      const soft = multiLabelSoftMarginLoss(x, softmax(x), NONE);
+      expect(soft.shape).toEqual([2, 3]);
+      const row = softmax(first);
+      expectSameBits(soft.data.subarray(0, 1), multiLabelSoftMarginLoss(first, row, NONE).data, "its loss");
     });
   });
 
@@ -447,9 +602,53 @@ for (const engine of ENGINES) {
       ],
       [
         "three axes",
-        () => crossEntropyLoss([[[1, 2]]], [[0]]),
+        () => multiMarginLoss([[[1, 2]]], [[0]]),
         "RANK",
-        "crossEntropyLoss: input is of shape [1, 1, 2], expected [N, C], or [C] for one row",
+        "multiMarginLoss: input is of shape [1, 1, 2], expected [N, C], or [C] for one row",
+      ],
+      [
+        "a number for a row",
+        () => nllLoss(1, 0),
+        "RANK",
+        "nllLoss: input is of shape [], expected at least one axis",
+      ],
+      [
+        "targets in the order of other libraries",
+        () => crossEntropyLoss(tensor(new Float64Array(24), [2, 3, 4]), tensor(new Int32Array(6), [2, 3])),
+        "SHAPE",
+        "crossEntropyLoss: target is of shape [2, 3], expected [2, 4] or [2, 3, 4]",
+      ],
+      [
+        "probabilities per position where only classes go",
+        () => nllLoss(tensor(new Float64Array(24), [2, 3, 4]), tensor(new Float64Array(24), [2, 3, 4])),
+        "SHAPE",
+        "nllLoss: target is of shape [2, 3, 4], expected [2, 4]",
+      ],
+      [
+        "a class that there is not, in a picture",
+        () =>
+          nllLoss(tensor(new Float64Array(12), [1, 3, 2, 2]), tensor(Int32Array.of(0, 2, 3, 1), [1, 2, 2])),
+        "LABEL",
+        "nllLoss: target[0][1][0] is 3, expected a class index in [0, 3) or ignoreIndex (-100)",
+      ],
+      [
+        "weights per position",
+        () =>
+          crossEntropyLoss(tensor(new Float64Array(24), [2, 3, 4]), tensor(new Int32Array(8), [2, 4]), {
+            weight: [1, 1, 1, 1],
+          }),
+        "SHAPE",
+        "crossEntropyLoss: weight is of shape [4], expected one factor per class: [3]",
+      ],
+      [
+        "an upstream gradient per class",
+        () =>
+          crossEntropyLoss(tensor(new Float64Array(24), [2, 3, 4]), tensor(new Int32Array(8), [2, 4]), {
+            ...NONE,
+            upstream: tensor(new Float64Array(6), [2, 3]),
+          }),
+        "SHAPE",
+        "crossEntropyLoss: upstream is of shape [2, 3], expected a number or [2, 4]",
       ],
       ["no axis", () => softmax(1), "RANK", "softmax: input is of shape [], expected at least one axis"],
       [

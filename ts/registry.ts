@@ -35,8 +35,11 @@ export type Domain =
   | "sequence" // labels of a CTC target
   | "group"; // a small whole number
 
-/** How the arrays of a function lie: the same shape everywhere; rows and columns; vectors in rows; sets of vectors, [N, D] each; steps of sequences. */
-export type Layout = "elements" | "rows" | "vectors" | "sets" | "sequences";
+/**
+ * How the arrays of a function lie: the same shape everywhere; rows and columns; the same, or columns in the second of more axes;
+ * vectors in rows; sets of vectors, [N, D] each; steps of sequences.
+ */
+export type Layout = "elements" | "rows" | "positions" | "vectors" | "sets" | "sequences";
 
 /** An option: some values to try, or an array to draw. */
 export type OptionRow =
@@ -68,8 +71,8 @@ export interface Row {
   readonly options: { readonly [name: string]: OptionRow };
   /** Reductions beside none, mean, sum. */
   readonly reductions?: readonly string[];
-  /** The file of golden values. */
-  readonly golden?: string;
+  /** The files of golden values. */
+  readonly golden?: string | readonly string[];
   /** For people: the formula of one loss, the PyTorch name, the paper. */
   readonly formula: string;
   readonly torch?: string;
@@ -106,6 +109,7 @@ const rows = {
   kind: "loss",
   differentiable: ["input"],
 } as const;
+const positions = { ...rows, layout: "positions" } as const;
 const overLastAxis = { ...rows, kind: "mapping", inputs: { input: "real" }, options: {} } as const;
 const energies = {
   entry: "perdida/energy",
@@ -259,16 +263,16 @@ export const REGISTRY: readonly Row[] = [
     torch: "nn.HingeEmbeddingLoss",
   }),
   row(rowwise.crossEntropyLoss, {
-    ...rows,
+    ...positions,
     inputs: { input: "real", target: "class" },
     options: { weight: perColumn, ignoreIndex: [-100, 0], labelSmoothing: [0, 0.1, 1] },
-    golden: "crossEntropy",
+    golden: ["crossEntropy", "crossEntropy.positions"],
     formula: "-w_y log softmax(x)_y",
     torch: "nn.CrossEntropyLoss",
     paper: "Szegedy et al. 2016 (label smoothing)",
   }),
   row(rowwise.crossEntropyLoss, {
-    ...rows,
+    ...positions,
     inputs: { input: "real", target: "probability" },
     differentiable: ["input", "target"],
     options: { weight: perColumn, labelSmoothing: [0, 0.1, 1] },
@@ -276,10 +280,10 @@ export const REGISTRY: readonly Row[] = [
     torch: "nn.CrossEntropyLoss",
   }),
   row(rowwise.nllLoss, {
-    ...rows,
+    ...positions,
     inputs: { input: "log-probability", target: "class" },
     options: { weight: perColumn, ignoreIndex: [-100, 0] },
-    golden: "nll",
+    golden: ["nll", "nll.positions"],
     formula: "-w_y x_y",
     torch: "nn.NLLLoss",
   }),

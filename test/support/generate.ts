@@ -63,10 +63,15 @@ export function sample(row: Row, { seed, dtype, size, hostile = false }: Wishes)
   const drawn = 1 + whole(2);
   const rank = row.layout === "sets" ? 2 : drawn;
   const columns = 1 + whole(size);
-  const rows = rank === 1 ? 1 : whole(Math.max(2, Math.ceil(size / 4)));
+  const samples = rank === 1 ? 1 : whole(Math.max(2, Math.ceil(size / 4)));
+  const behind =
+    rank === 2 && row.layout === "positions"
+      ? Array.from({ length: whole(3) }, () => 1 + whole(Math.min(size, 6)))
+      : [];
+  const rows = behind.reduce((a, b) => a * b, samples);
   const many = row.layout === "elements" ? whole(size + 1) : rows * columns;
-  const shape = row.layout === "elements" ? [many] : rank === 1 ? [columns] : [rows, columns];
-  const leading = shape.slice(0, -1);
+  const shape = row.layout === "elements" ? [many] : rank === 1 ? [columns] : [samples, columns, ...behind];
+  const leading = behind.length === 0 ? shape.slice(0, -1) : [samples, ...behind];
   const ints = (n: number, f: (i: number) => number): Int32Array =>
     Int32Array.from({ length: n }, (_, i) => f(i));
   const draw = (domain: Domain, dims: readonly number[]): unknown => {

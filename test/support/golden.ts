@@ -45,7 +45,9 @@ export function goldenCases(row: Row, dtype: "float32" | "float64"): GoldenCase[
     if (type === "int32") return { shape, data: Int32Array.from(values) };
     return { shape, data: dtype === "float32" ? Float32Array.from(values) : Float64Array.from(values) };
   };
-  return readGolden(row.golden as string).cases.map(({ name, options, inputs, value, grads }) => {
+  const files = [row.golden ?? []].flat();
+  const cases = files.flatMap((file) => readGolden(file).cases);
+  return cases.map(({ name, options, inputs, value, grads }) => {
     const names = Object.keys(row.inputs);
     const extra = Object.entries(inputs).filter(([key]) => !names.includes(key));
     const all = { ...options, ...Object.fromEntries(extra.map(([key, t]) => [key, read(t)])) };

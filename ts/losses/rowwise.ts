@@ -1,6 +1,10 @@
-/** The rowwise losses: one loss per row of an input [N, C], and the functions over the last axis that they rest on. */
+/**
+ * The rowwise losses: one loss per row of an input [N, C], or per position of [N, C, d1, ..., dk], and the functions over the last
+ * axis that they rest on.
+ */
 import { source } from "#part/rowwise";
 import {
+  type Addresses,
   type Arrays,
   type Call,
   define,
@@ -15,6 +19,7 @@ import { array, number } from "../options.js";
 import type { RowwiseReference } from "../reference/rowwise.js";
 import * as reference from "../reference/rowwise.js";
 import { part } from "../runtime/engine.js";
+import type { Exports } from "../runtime/generated/exports.js";
 import type { FloatArray, Input, Loss, Mapping } from "../types.js";
 
 /** The kernels' numbers: the table in crates/kernels/src/rowwise. */
@@ -37,30 +42,48 @@ interface Plan {
   readonly op: number;
   readonly rows: number;
   readonly columns: number;
+  /** How far apart the numbers of a row stand: the product of the axes behind the classes. */
+  readonly inner: number;
+  /** As many rows that stand apart are brought together at a time. */
+  readonly turned: number;
 }
+
+/** So many numbers of rows that stand apart are brought together at a time: what stays in the first cache. */
+const TURNED = 2048;
 
 /** Whole numbers that a label option may be: what an Int32Array holds. */
 const INT32 = 2 ** 31;
 
 const kernels = /* @__PURE__ */ part(source);
 
-/** The family: the input's last axis is a row; `perElement` says that there is a value per number, not per row. */
-const rowwise = (targets: Targets, perElement = false): Family<Plan, RowwiseReference> => ({
+/**
+ * The family: the input's last axis is a row, and there is a value per row or per number of it; or one per position of an input
+ * of any rank, whose classes are its second axis.
+ */
+const rowwise = (
+  targets: Targets,
+  per: "row" | "number" | "position" = "row",
+): Family<Plan, RowwiseReference> => ({
   part: kernels,
   plan(call) {
     const input = call.input(0);
     const { shape } = input;
-    const loss = targets !== "none";
-    if (shape.length === 0 || (loss && shape.length > 2)) {
-      const expected = loss ? "[N, C], or [C] for one row" : "at least one axis";
+    const rank = shape.length;
+    const flat = per === "row" && (targets === "classes" || targets === "sets");
+    if (rank === 0 || (flat && rank > 2)) {
+      const expected = flat ? "[N, C], or [C] for one row" : "at least one axis";
       fail("RANK", call.where, input.name, `of shape ${shapeText(shape)}`, expected);
     }
-    const columns = shape[shape.length - 1] as number;
-    const leading = shape.slice(0, -1);
+    const apart = per === "position" && rank > 2;
+    const columns = shape[apart ? 1 : rank - 1] as number;
+    const [samples] = shape as [number];
+    const leading = apart ? [samples, ...shape.slice(2)] : shape.slice(0, -1);
     const rows = sizeOf(leading);
+    // 0 / 0 where there is no sample
+    const inner = (apart && rows / samples) || 1;
     if (columns === 0 && rows > 0)
       fail("SHAPE", call.where, input.name, `of shape ${shapeText(shape)}`, "at least one class");
-    call.lossShape = perElement ? shape : leading;
+    call.lossShape = per === "number" ? shape : leading;
     const weight = readWeight(call, columns);
     const labels = readTargets(call, targets, input, leading, columns);
     if (call.reduction === "mean") call.divisor = divisor(call, labels, weight, rows);
@@ -74,38 +97,28 @@ const rowwise = (targets: Targets, perElement = false): Family<Plan, RowwiseRefe
     if (scores !== undefined) call.gradientSlot(1);
     else call.absent();
     call.upstreamSlot();
+    let turned = 0;
+    if (inner > 1) {
+      turned = Math.max(16, Math.floor(TURNED / columns));
+      call.work(4 * turned * columns * (call.dtype === "float32" ? 4 : 8));
+    }
     const { op } = call;
     return {
       op: op === OP.crossEntropyLoss && labels === undefined ? OP.crossEntropyLossProbabilities : op,
       rows,
       columns,
+      inner,
+      turned,
     };
   },
-  wasm(exports, call, { op, rows, columns }, at) {
-    const [p0 = 0, p1 = 0] = call.parameters;
-    const kernel = call.dtype === "float32" ? exports.rowwise_f32 : exports.rowwise_f64;
-    const [input, labels, target, weight, values, gradInput, gradTarget, upstream] = at as Eight;
-    return kernel(
-      op,
-      rows,
-      columns,
-      input,
-      labels,
-      target,
-      weight,
-      values,
-      gradInput,
-      gradTarget,
-      upstream,
-      call.scale,
-      p0,
-      p1,
-    );
+  wasm(exports, call, plan, at) {
+    return plan.inner === 1 ? rowsTogether(exports, call, plan, at) : rowsApart(exports, call, plan, at);
   },
-  js(reference, call, { rows, columns }, at: Arrays) {
+  js(reference, call, { rows, columns, inner }, at: Arrays) {
     return reference({
       rows,
       columns,
+      inner,
       input: at[0] as FloatArray,
       labels: at[1] as Int32Array | undefined,
       target: at[2] as FloatArray | undefined,
@@ -120,6 +133,61 @@ const rowwise = (targets: Targets, perElement = false): Family<Plan, RowwiseRefe
   },
 });
 type Eight = [number, number, number, number, number, number, number, number];
+type Nine = [...Eight, room: number];
+
+/** Runs the kernel on rows whose numbers stand side by side. */
+function rowsTogether(exports: Exports, call: Call, { op, rows, columns }: Plan, at: Addresses): number {
+  const [p0 = 0, p1 = 0] = call.parameters;
+  const kernel = call.dtype === "float32" ? exports.rowwise_f32 : exports.rowwise_f64;
+  const [input, labels, target, weight, values, gradInput, gradTarget, upstream] = at as Eight;
+  return kernel(
+    op,
+    rows,
+    columns,
+    input,
+    labels,
+    target,
+    weight,
+    values,
+    gradInput,
+    gradTarget,
+    upstream,
+    call.scale,
+    p0,
+    p1,
+  );
+}
+
+/** Runs it on rows that stand apart: as many at a time as there is room for are brought together, and their gradients go back. */
+function rowsApart(exports: Exports, call: Call, plan: Plan, at: Addresses): number {
+  const { columns, inner, turned } = plan;
+  const [input, labels, target, weight, values, gradInput, gradTarget, upstream, room] = at as Nine;
+  const bytes = call.dtype === "float32" ? 4 : 8;
+  let sum = 0;
+  for (let first = 0; first < plan.rows; first += turned) {
+    const rows = Math.min(turned, plan.rows - first);
+    const place = (apart: number, i: number): number => apart && room + i * turned * columns * bytes;
+    const turn = (apart: number, i: number, back = 0): number => {
+      const to = place(apart, i);
+      if (to) exports.turn_rows(apart, to, plan.rows, columns, inner, first, rows, bytes, back);
+      return to;
+    };
+    const from = (address: number, size: number): number => address && address + first * size;
+    sum += rowsTogether(exports, call, { ...plan, rows }, [
+      turn(input, 0),
+      from(labels, 4),
+      turn(target, 1),
+      weight,
+      from(values, bytes),
+      place(gradInput, 2),
+      place(gradTarget, 3),
+      from(upstream, bytes),
+    ]);
+    turn(gradInput, 2, 1);
+    turn(gradTarget, 3, 1);
+  }
+  return sum;
+}
 
 function readWeight(call: Call, columns: number): Operand | undefined {
   const weight = call.options.weight as Operand | undefined;
@@ -252,11 +320,15 @@ export interface CrossEntropyOptions {
  *
  * For a row x of logits and class y: `-w_y log softmax(x)_y`. With probabilities q: `-sum_c w_c q_c log softmax(x)_c`. With
  * `labelSmoothing` s the target is `(1 - s) q + s / C` for both. The mean divides by the sum of w_y over the targets that are
- * not ignored (class indices) or by N (probabilities), as PyTorch; over no valid target it is NaN.
+ * not ignored (class indices) or by how many rows there are (probabilities), as PyTorch; over no valid target it is NaN.
  *
- * - `input`: logits, [N, C] or [C]. Differentiable: `softmax(x) - target`, times the weights.
- * - `target`: class indices [N] (whole numbers in [0, C) or `ignoreIndex`), or probabilities [N, C], then
- *   differentiable as well: `-(1 - s) w_c log softmax(x)_c`. Probabilities are not checked to add up to one.
+ * - `input`: logits, [N, C], [C] for one row, or [N, C, d1, ..., dk] with a row of classes per position: pixels, steps.
+ *   Differentiable: `softmax(x) - target`, times the weights.
+ * - `target`: class indices (whole numbers in [0, C) or `ignoreIndex`) in the shape of `input` without C: [N], [N, d1, ..., dk]
+ *   or a number. Or probabilities in the shape of `input`, then differentiable as well: `-(1 - s) w_c log softmax(x)_c`. They
+ *   are not checked to add up to one.
+ *
+ * With `reduction: "none"` there is a loss per target: the shape of `input` without C.
  *
  * @throws RangeError `SHAPE`, `RANK`: shapes that do not fit; `LABEL`: a target that is no class; TypeError: wrong kinds.
  * @see PyTorch `nn.CrossEntropyLoss`; label smoothing: Szegedy et al., Rethinking the Inception Architecture for Computer
@@ -268,6 +340,10 @@ export interface CrossEntropyOptions {
  * const { value, grads } = crossEntropyLoss.valueAndGrad(logits, [0, 2]);
  * console.log(value.toFixed(4)); // "0.4076"
  * console.log(grads.input.shape); // [2, 3]
+ *
+ * // an image of 1 x 2 pixels: its classes are the second axis, [1, 3, 1, 2]
+ * const image = [[[[2, 0]], [[1, 1]], [[0, 2]]]];
+ * console.log(crossEntropyLoss(image, [[[0, 2]]]).toFixed(4)); // "0.4076"
  * ```
  */
 export const crossEntropyLoss: Loss<[input: Input, target: Input], "input" | "target", CrossEntropyOptions> =
@@ -275,7 +351,7 @@ export const crossEntropyLoss: Loss<[input: Input, target: Input], "input" | "ta
     name: "crossEntropyLoss",
     inputs: INPUT_AND_CLASSES,
     options: { weight, ignoreIndex, labelSmoothing: number(0, { least: 0, most: 1 }) },
-    family: rowwise("classes or probabilities"),
+    family: rowwise("classes or probabilities", "position"),
     op: OP.crossEntropyLoss,
     reference: reference.crossEntropyLoss,
     parameters: (o: Options) => [o.ignoreIndex as number, o.labelSmoothing as number],
@@ -293,8 +369,10 @@ export interface NllOptions {
  * Negative log-likelihood of log-probabilities: `-w_y x_y` for a row x and class y. With {@link logSoftmax} before it, it
  * is {@link crossEntropyLoss}. The mean divides by the sum of w_y over the targets that are not ignored.
  *
- * - `input`: log-probabilities, [N, C] or [C]. Differentiable: `-w_y` at y, 0 elsewhere.
- * - `target`: class indices [N], whole numbers in [0, C) or `ignoreIndex`.
+ * - `input`: log-probabilities, [N, C], [C] for one row, or [N, C, d1, ..., dk] with a row of classes per position.
+ *   Differentiable: `-w_y` at y, 0 elsewhere.
+ * - `target`: class indices, whole numbers in [0, C) or `ignoreIndex`, in the shape of `input` without C: [N],
+ *   [N, d1, ..., dk] or a number. With `reduction: "none"` there is a loss for each.
  *
  * @throws RangeError `SHAPE`, `RANK`: shapes that do not fit; `LABEL`: a target that is no class; TypeError: wrong kinds.
  * @see PyTorch `nn.NLLLoss`.
@@ -308,7 +386,7 @@ export const nllLoss: Loss<[input: Input, target: Input], "input", NllOptions> =
   name: "nllLoss",
   inputs: INPUT_AND_LABELS,
   options: { weight, ignoreIndex },
-  family: rowwise("classes"),
+  family: rowwise("classes", "position"),
   op: OP.nllLoss,
   reference: reference.nllLoss,
   parameters: (o: Options) => [o.ignoreIndex as number],
@@ -401,7 +479,7 @@ export interface MultiLabelSoftMarginOptions {
  * Multi-label soft margin loss: a binary cross-entropy with logits per class, averaged over the classes of a row,
  * `-1/C sum_c w_c (t_c log sigmoid(x_c) + (1 - t_c) log sigmoid(-x_c))`.
  *
- * - `input`: logits, [N, C] or [C]. Differentiable: `w_c (sigmoid(x_c) - t_c) / C`.
+ * - `input`: logits, [N, C], or [..., C] of any rank, with a loss per row. Differentiable: `w_c (sigmoid(x_c) - t_c) / C`.
  * - `target`: numbers of the same shape, usually 0 or 1.
  *
  * @throws RangeError `SHAPE`, `RANK`: shapes that do not fit; TypeError: wrong kinds.
@@ -432,7 +510,7 @@ export const multiLabelSoftMarginLoss: Loss<
  *   A row of nothing but -Infinity gives -Infinity.
  *
  * @throws RangeError `RANK`, `SHAPE`: no last axis, or an empty one; TypeError: wrong kinds.
- * @see PyTorch `torch.logsumexp`.
+ * @see PyTorch `torch.logsumexp` with `dim=-1`.
  * @example
  * ```ts
  * import { logSumExp } from "perdida";
@@ -456,7 +534,7 @@ export const logSumExp: Mapping<[input: Input], "input"> = /* @__PURE__ */ defin
  *   upstream gradient.
  *
  * @throws RangeError `RANK`, `SHAPE`: no last axis, or an empty one; TypeError: wrong kinds.
- * @see PyTorch `nn.LogSoftmax`.
+ * @see PyTorch `nn.LogSoftmax` with `dim=-1`.
  * @example
  * ```ts
  * import { logSoftmax } from "perdida";
@@ -468,7 +546,7 @@ export const logSoftmax: Mapping<[input: Input], "input"> = /* @__PURE__ */ defi
   inputs: INPUT_ALONE,
   options: {},
   mapping: true,
-  family: rowwise("none", true),
+  family: rowwise("none", "number"),
   op: OP.logSoftmax,
   reference: reference.logSoftmax,
 });
@@ -480,7 +558,7 @@ export const logSoftmax: Mapping<[input: Input], "input"> = /* @__PURE__ */ defi
  *   gradient, y the value.
  *
  * @throws RangeError `RANK`, `SHAPE`: no last axis, or an empty one; TypeError: wrong kinds.
- * @see PyTorch `nn.Softmax`.
+ * @see PyTorch `nn.Softmax` with `dim=-1`.
  * @example
  * ```ts
  * import { softmax } from "perdida";
@@ -492,7 +570,7 @@ export const softmax: Mapping<[input: Input], "input"> = /* @__PURE__ */ define(
   inputs: INPUT_ALONE,
   options: {},
   mapping: true,
-  family: rowwise("none", true),
+  family: rowwise("none", "number"),
   op: OP.softmax,
   reference: reference.softmax,
 });

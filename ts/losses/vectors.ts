@@ -300,6 +300,8 @@ export const pairwiseDistance: Mapping<[x1: Input, x2: Input], "x1" | "x2", Pair
  * - `x1`, `x2`: [..., D], shapes that broadcast together; the value has the shape without the last axis. Both differentiable:
  *   `(u2 - cos u1) / |x1|` with u the unit vectors, and the same the other way round.
  *
+ * There is no `dim`: of vectors of more than two axes PyTorch takes axis 1 by default, this the last.
+ *
  * @throws RangeError `SHAPE`: shapes that do not broadcast; TypeError: wrong kinds.
  * @see PyTorch `nn.CosineSimilarity`.
  * @example
@@ -329,8 +331,9 @@ export interface CosineEmbeddingOptions {
  * `1 - cos` where the target is 1, `max(0, cos - margin)` where it is -1. To the squared norms in cos 1e-12 is added, so that
  * zero vectors have a finite gradient.
  *
- * - `input1`, `input2`: [N, D] or [D] for one pair, broadcast together. Differentiable: minus or plus the gradient of the cosine; 0
- *   where the loss of a target of -1 is beyond the margin.
+ * - `input1`, `input2`: [N, D] or [D] for one pair, broadcast together (before the cosine is taken; PyTorch takes the norm of a
+ *   vector of one number alone). Differentiable: minus or plus the gradient of the cosine; 0 where the loss of a target of -1
+ *   is beyond the margin.
  * - `target`: 1 or -1, [N] or one number.
  *
  * @throws RangeError `RANGE`: a target other than 1 and -1; `RANK`, `SHAPE`: shapes that do not fit; TypeError: wrong kinds.

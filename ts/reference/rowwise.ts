@@ -1,6 +1,7 @@
 /**
  * The rowwise losses as plain loops in double precision: one loss per row of an input [rows, columns]. What the kernels
- * compute is defined here; the js engine runs it.
+ * compute is defined here; the js engine runs it. Cross-entropy and the negative log-likelihood take rows whose numbers stand
+ * apart as well, those of an input [N, columns, inner].
  */
 import type { FloatArray } from "../types.js";
 
@@ -8,6 +9,8 @@ import type { FloatArray } from "../types.js";
 export interface Rows {
   readonly rows: number;
   readonly columns: number;
+  /** How far apart the numbers of a row stand: 1, but for an input [N, C, d1, ...]. */
+  readonly inner: number;
   readonly input: FloatArray;
   /** Class indices: one per row, or for sets of labels one row of columns, ended by -1. */
   readonly labels: Int32Array | undefined;
@@ -31,9 +34,11 @@ export type RowwiseReference = (r: Rows) => number;
 
 /** Calls `loss(row, first, upstream)` for each row, `first` being the index of the row's first number. */
 function eachRow(r: Rows, loss: (row: number, first: number, upstream: number) => number): number {
+  const { columns, inner } = r;
   let sum = 0;
   for (let row = 0; row < r.rows; row++) {
-    const value = loss(row, row * r.columns, r.scale * (r.upstream?.[row] ?? 1));
+    const within = row % inner;
+    const value = loss(row, (row - within) * columns + within, r.scale * (r.upstream?.[row] ?? 1));
     if (r.values !== undefined) r.values[row] = value;
     sum += value;
   }
@@ -44,32 +49,38 @@ function eachRow(r: Rows, loss: (row: number, first: number, upstream: number) =
  * log sum_c exp(x_c) of one row as the largest number and the logarithm of the rest: log softmax(x)_c is (x_c - max) - log, in
  * this order, which stays right where x is so large that max + log is max. An infinite largest number has log 0.
  */
-function rowLogSumExp(x: FloatArray, first: number, columns: number): readonly [max: number, log: number] {
+function rowLogSumExp(
+  x: FloatArray,
+  first: number,
+  columns: number,
+  inner = 1,
+): readonly [max: number, log: number] {
+  const end = first + columns * inner;
   let max = -Infinity;
-  for (let c = 0; c < columns; c++) {
-    const v = x[first + c] as number;
+  for (let i = first; i < end; i += inner) {
+    const v = x[i] as number;
     if (v > max || Number.isNaN(v)) max = v;
   }
   if (!Number.isFinite(max)) return [max, 0];
   let sum = 0;
-  for (let c = 0; c < columns; c++) sum += Math.exp((x[first + c] as number) - max);
+  for (let i = first; i < end; i += inner) sum += Math.exp((x[i] as number) - max);
   return [max, Math.log(sum)];
 }
 
 /** -sum_c q_c w_c log softmax(x)_c, with q the target, smoothed: (1 - s) q + s / C. Parameters: ignoreIndex, s. */
 export const crossEntropyLoss: RowwiseReference = (r) => {
-  const { columns, input: x, labels, target, weight, gradInput, gradTarget, parameters } = r;
+  const { columns, inner, input: x, labels, target, weight, gradInput, gradTarget, parameters } = r;
   const [ignoreIndex, smoothing] = parameters as [number, number];
   const spread = smoothing / columns;
   return eachRow(r, (row, first, upstream) => {
     const label = labels?.[row];
     if (labels !== undefined && label === ignoreIndex) {
-      gradInput?.fill(0, first, first + columns);
+      for (let c = 0; c < columns && gradInput !== undefined; c++) gradInput[first + c * inner] = 0;
       return 0;
     }
-    const [max, log] = rowLogSumExp(x, first, columns);
+    const [max, log] = rowLogSumExp(x, first, columns, inner);
     const share = (c: number): number => {
-      const hard = label === undefined ? (target?.[first + c] as number) : c === label ? 1 : 0;
+      const hard = label === undefined ? (target?.[first + c * inner] as number) : c === label ? 1 : 0;
       return ((1 - smoothing) * hard + spread) * (weight?.[c] ?? 1);
     };
     let value = 0;
@@ -78,13 +89,13 @@ export const crossEntropyLoss: RowwiseReference = (r) => {
       const q = share(c);
       mass += q;
       // a class without probability adds nothing, even where its log-probability is -Infinity
-      if (q !== 0) value -= q * ((x[first + c] as number) - max - log);
+      if (q !== 0) value -= q * ((x[first + c * inner] as number) - max - log);
     }
     for (let c = 0; c < columns; c++) {
-      const logp = (x[first + c] as number) - max - log;
-      if (gradInput !== undefined) gradInput[first + c] = upstream * (mass * Math.exp(logp) - share(c));
-      if (gradTarget !== undefined)
-        gradTarget[first + c] = -upstream * (1 - smoothing) * (weight?.[c] ?? 1) * logp;
+      const i = first + c * inner;
+      const logp = (x[i] as number) - max - log;
+      if (gradInput !== undefined) gradInput[i] = upstream * (mass * Math.exp(logp) - share(c));
+      if (gradTarget !== undefined) gradTarget[i] = -upstream * (1 - smoothing) * (weight?.[c] ?? 1) * logp;
     }
     return value;
   });
@@ -92,14 +103,16 @@ export const crossEntropyLoss: RowwiseReference = (r) => {
 
 /** -w_y x_y, the input being log-probabilities. Parameter: ignoreIndex. */
 export const nllLoss: RowwiseReference = (r) => {
-  const { columns, input: x, labels, weight, gradInput, parameters } = r;
+  const { inner, input: x, labels, weight, gradInput, parameters } = r;
+  // each number is in one row, so all of them can be cleared at once
+  gradInput?.fill(0);
   return eachRow(r, (row, first, upstream) => {
-    gradInput?.fill(0, first, first + columns);
     const y = (labels as Int32Array)[row] as number;
     if (y === parameters[0]) return 0;
     const w = weight?.[y] ?? 1;
-    if (gradInput !== undefined) gradInput[first + y] = -upstream * w;
-    return -w * (x[first + y] as number);
+    const i = first + y * inner;
+    if (gradInput !== undefined) gradInput[i] = -upstream * w;
+    return -w * (x[i] as number);
   });
 };
 

@@ -24,6 +24,11 @@ macro_rules! numbers {
     )*};
 }
 numbers!(u32 i32 usize f64);
+impl Answer for () {
+    fn to_number(self) -> f64 {
+        0.0
+    }
+}
 impl Argument for bool {
     fn from_number(x: f64) -> Self {
         x != 0.0
@@ -73,7 +78,7 @@ macro_rules! table {
 /// The door by its name.
 fn make(name: &str, args: &[f64]) -> f64 {
     table!(name, args;
-        crate::rowwise::rowwise_f32 crate::rowwise::rowwise_f64
+        crate::rowwise::rowwise_f32 crate::rowwise::rowwise_f64 crate::rowwise::turn_rows
         crate::pointwise::pointwise_f32 crate::pointwise::pointwise_f64
         crate::domain::find_invalid_f32 crate::domain::find_invalid_f64
         crate::energy::energy_f32 crate::energy::energy_f64

@@ -1,5 +1,5 @@
 //! Rowwise losses: one door for all of them, `op` says which.
-use kernels::rowwise::{run, Op, Rows};
+use kernels::rowwise::{run, turn, Op, Rows};
 use lanes::memory::Memory;
 use lanes::Real;
 use wasm_bindgen::prelude::*;
@@ -53,3 +53,28 @@ macro_rules! door {
 }
 door!(f32, rowwise_f32);
 door!(f64, rowwise_f64);
+
+/// [`turn`] of `rows` rows of `all` that there are, of numbers of 4 or 8 bytes; `back` is 0 or 1.
+#[wasm_bindgen]
+#[allow(clippy::too_many_arguments)]
+pub fn turn_rows(
+    apart: usize,
+    together: usize,
+    all: usize,
+    columns: usize,
+    inner: usize,
+    first: usize,
+    rows: usize,
+    bytes: usize,
+    back: u32,
+) {
+    let of = [columns, inner, first, rows];
+    let (all, some) = (all.saturating_mul(columns), rows.saturating_mul(columns));
+    Memory::with((), |m| {
+        if bytes == 4 {
+            turn::<f32>(m.view_mut(apart, all), m.view_mut(together, some), of, back != 0)
+        } else {
+            turn::<f64>(m.view_mut(apart, all), m.view_mut(together, some), of, back != 0)
+        }
+    })
+}

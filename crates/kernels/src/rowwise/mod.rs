@@ -6,7 +6,7 @@
 //!
 //! [`run`] is the one driver. It cuts the arrays into rows, works out what multiplies a row's gradient, adds the losses up in
 //! double precision and writes them where they are wanted. A loss sees one [`Row`] and nothing else, so what comes out for
-//! a row cannot depend on the others.
+//! a row cannot depend on the others. [`turn`] brings rows together whose numbers stand apart.
 use lanes::{Lanes, Real};
 
 pub mod entropy;
@@ -311,4 +311,31 @@ pub fn run<L: Lanes>(op: Op, r: &mut Rows<L::Scalar>) -> f64 {
         }
     }
     sum
+}
+
+/// Brings rows together whose numbers stand apart, or with `back` takes them where they were: `rows` rows of `apart`,
+/// [.., columns, inner], from the `first` on, as `together`, [rows, columns].
+#[inline(never)]
+pub fn turn<R: Real>(
+    apart: &mut [R],
+    together: &mut [R],
+    [columns, inner, first, rows]: [usize; 4],
+    back: bool,
+) {
+    let mut done = 0;
+    while done < rows {
+        let Some(within) = (first + done).checked_rem(inner) else { return };
+        let some = (inner - within).min(rows - done);
+        let start = (first + done - within) * columns + within;
+        for c in 0..columns {
+            let line = apart.get_mut(start + c * inner..).and_then(|s| s.get_mut(..some)).unwrap_or(&mut []);
+            let column = together.iter_mut().skip(done * columns + c).step_by(columns);
+            if back {
+                line.iter_mut().zip(column).for_each(|(far, near)| *far = *near);
+            } else {
+                line.iter().zip(column).for_each(|(far, near)| *near = *far);
+            }
+        }
+        done += some;
+    }
 }
