@@ -342,17 +342,17 @@ export class Call {
   }
 
   /** The same, broadcast to a shape that it is known to fit ({@link broadcastStrides}). */
-  broadcast(operand: Operand | undefined, shape: readonly number[]): void {
-    if (operand === undefined) {
+  broadcast(operand: Operand | undefined, shape: readonly number[], own = operand?.shape): void {
+    if (operand === undefined || own === undefined) {
       this.absent();
       return;
     }
     const length = sizeOf(shape);
     const { data, address = 0 } = operand;
-    if (sameShape(operand.shape, shape)) this.push("real", data, length, false, address);
+    if (sameShape(own, shape)) this.push("real", data, length, false, address);
     else {
-      const strides = broadcastStrides(operand.shape, shape) as number[];
-      this.push("real", data, length, false, address, sizeOf(operand.shape), strides, shape);
+      const strides = broadcastStrides(own, shape) as number[];
+      this.push("real", data, length, false, address, sizeOf(own), strides, shape);
     }
   }
 

@@ -68,8 +68,7 @@ const pointwise = /* @__NO_SIDE_EFFECTS__ */ (rules: Rules = {}): Family<Plan, P
     const { inputs } = call;
     for (let i = 0; i < inputs.length; i++) {
       const operand = inputs[i] as Operand;
-      const own = shapes?.[i];
-      call.broadcast(own === undefined ? operand : { ...operand, data: operand.data, shape: own }, shape);
+      call.broadcast(operand, shape, shapes?.[i]);
     }
     if (inputs.length < 3) call.absent();
     const { weight, posWeight } = call.options as { weight?: Operand; posWeight?: Operand };
