@@ -201,14 +201,12 @@ pub trait Lanes:
     fn of(x: f64) -> Self {
         Self::splat(Self::Scalar::from_f64(x))
     }
+    /// Lane by lane, each from its number. Nothing is written to be read at once as a vector, for which a processor waits.
+    fn from_lanes(lane: impl Fn(usize) -> Self::Scalar) -> Self;
     /// The first lanes from `s`, and `fill` where `s` is too short.
     #[inline(always)]
     fn load_partial(s: &[Self::Scalar], fill: Self::Scalar) -> Self {
-        let mut a = Self::array(fill);
-        for (to, from) in a.as_mut().iter_mut().zip(s) {
-            *to = *from;
-        }
-        Self::from_array(&a)
+        Self::from_lanes(|i| s.get(i).copied().unwrap_or(fill))
     }
     /// The first lanes into `s`, as many as it holds.
     #[inline(always)]

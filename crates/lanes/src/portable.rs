@@ -197,6 +197,10 @@ macro_rules! lanes {
                 Self([x; $n])
             }
             #[inline(always)]
+            fn from_lanes(lane: impl Fn(usize) -> $scalar) -> Self {
+                Self(core::array::from_fn(lane))
+            }
+            #[inline(always)]
             fn from_array(a: &[$scalar; $n]) -> Self {
                 Self(*a)
             }

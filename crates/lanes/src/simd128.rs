@@ -20,7 +20,7 @@ macro_rules! lanes {
     (
         $float:ident($scalar:ident), $ints:ident($int:ident), $mask:ident, $n:literal, $mantissa:literal, $bias:literal, $math:ident, $widen:ident;
         $splat:ident $add:ident $sub:ident $mul:ident $div:ident $neg:ident $sqrt:ident $abs:ident $pmin:ident $pmax:ident
-        $lt:ident $le:ident $eq:ident $ne:ident $shift_in:ident $shift_out:ident $zip_low:ident $zip_high:ident;
+        $lt:ident $le:ident $eq:ident $ne:ident $shift_in:ident $shift_out:ident $zip_low:ident $zip_high:ident $make:ident;
         $isplat:ident $iadd:ident $isub:ident $ishl:ident $ishr:ident $ushr:ident $igt:ident $ieq:ident $imax:ident $imin:ident
         $all:ident $convert:ident
     ) => {
@@ -132,6 +132,10 @@ macro_rules! lanes {
             #[inline(always)]
             fn splat(x: $scalar) -> Self {
                 Self($splat(x))
+            }
+            #[inline(always)]
+            fn from_lanes(lane: impl Fn(usize) -> $scalar) -> Self {
+                Self($make(lane))
             }
             #[inline(always)]
             fn from_array(a: &[$scalar; $n]) -> Self {
@@ -258,6 +262,14 @@ macro_rules! lanes {
 }
 
 #[inline(always)]
+fn make_4(lane: impl Fn(usize) -> f32) -> v128 {
+    f32x4(lane(0), lane(1), lane(2), lane(3))
+}
+#[inline(always)]
+fn make_2(lane: impl Fn(usize) -> f64) -> v128 {
+    f64x2(lane(0), lane(1))
+}
+#[inline(always)]
 fn shift_in_4(before: v128, x: v128) -> v128 {
     i32x4_shuffle::<3, 4, 5, 6>(before, x)
 }
@@ -318,14 +330,14 @@ fn add_double(x: F64x2, acc: F64x2) -> F64x2 {
 lanes!(
     F32x4(f32), I32x4(i32), M32x4, 4, 23, 127, single, add_single;
     f32x4_splat f32x4_add f32x4_sub f32x4_mul f32x4_div f32x4_neg f32x4_sqrt f32x4_abs f32x4_pmin f32x4_pmax
-    f32x4_lt f32x4_le f32x4_eq f32x4_ne shift_in_4 shift_out_4 zip_low_4 zip_high_4;
+    f32x4_lt f32x4_le f32x4_eq f32x4_ne shift_in_4 shift_out_4 zip_low_4 zip_high_4 make_4;
     i32x4_splat i32x4_add i32x4_sub i32x4_shl i32x4_shr u32x4_shr i32x4_gt i32x4_eq i32x4_max i32x4_min
     i32x4_all_true f32x4_convert_i32x4
 );
 lanes!(
     F64x2(f64), I64x2(i64), M64x2, 2, 52, 1023, double, add_double;
     f64x2_splat f64x2_add f64x2_sub f64x2_mul f64x2_div f64x2_neg f64x2_sqrt f64x2_abs f64x2_pmin f64x2_pmax
-    f64x2_lt f64x2_le f64x2_eq f64x2_ne shift_in_2 shift_out_2 zip_low_2 zip_high_2;
+    f64x2_lt f64x2_le f64x2_eq f64x2_ne shift_in_2 shift_out_2 zip_low_2 zip_high_2 make_2;
     i64x2_splat i64x2_add i64x2_sub i64x2_shl i64x2_shr u64x2_shr i64x2_gt i64x2_eq i64x2_max i64x2_min
     i64x2_all_true f64x2_convert_i64x2
 );

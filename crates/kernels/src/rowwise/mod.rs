@@ -217,11 +217,7 @@ pub(crate) fn sweep<L: Lanes, const V: usize, const G: usize>(
 /// 0, 1, ...
 #[inline(always)]
 fn places<L: Lanes>() -> L {
-    let mut places = L::array(L::Scalar::ZERO);
-    for (i, to) in places.as_mut().iter_mut().enumerate() {
-        *to = L::Scalar::from_f64(i as f64);
-    }
-    L::from_array(&places)
+    L::from_lanes(|i| L::Scalar::from_f64(i as f64))
 }
 
 /// x where the mask is set, else 0.
