@@ -41,6 +41,7 @@ export function runProgram(library: Library, steps: readonly Step[]): number {
   try {
     for (const { kind, seed } of steps) {
       const dice = new Dice(seed);
+      world.trim();
       if (kind === "allocate") world.allocate([dice.below(100), dice.below(4)], dice.pick(DTYPES));
       else if (kind === "dispose") world.drop(dice.below(world.tensors.length));
       else if (kind === "grow") world.grow(dice);

@@ -91,10 +91,14 @@ export class World {
 
   /** A tensor in the core, or on the js engine anywhere. */
   allocate(shape: readonly number[], dtype: DType): AllocatedTensor {
-    if (this.tensors.length >= MOST_TENSORS) this.drop(0);
     const tensor = this.library.allocate(shape, dtype);
     this.tensors.push(tensor);
     return tensor;
+  }
+
+  /** Makes room between two steps, when no call holds a place any more. */
+  trim(): void {
+    while (this.tensors.length > MOST_TENSORS) this.drop(0);
   }
 
   /** Disposes of a tensor. */
