@@ -55,7 +55,7 @@ pub(crate) fn scaled_exponentials<L: Lanes>(x: &[L::Scalar], by: f64, to: &mut [
 
 /// As [`scaled_exponentials`], where what is to be taken out is known.
 #[inline(never)]
-fn scaled_below<L: Lanes>(
+pub(crate) fn scaled_below<L: Lanes>(
     x: &[L::Scalar],
     by: f64,
     largest: L::Scalar,

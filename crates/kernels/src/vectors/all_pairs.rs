@@ -120,8 +120,8 @@ pub fn cdist<L: Lanes>(own: bool, m: &mut Many<L::Scalar>) -> f64 {
     let norm = Norm::of(m.p[0]);
     if norm == Norm::Two && !m.values.is_empty() {
         let mut pool = Pool::new(&mut *m.reals);
-        let a = Set::<L>::pack(m.a, rows, length, false, &mut pool);
-        let second = if own { None } else { Some(Set::<L>::pack(m.b, columns, length, false, &mut pool)) };
+        let a = Set::<L>::pack(m.a, rows, length, &mut pool);
+        let second = if own { None } else { Some(Set::<L>::pack(m.b, columns, length, &mut pool)) };
         let b = second.as_ref().unwrap_or(&a);
         euclidean(&a, b, m.values);
     }
@@ -168,7 +168,7 @@ fn slopes(
     let mut set = |second: bool, count: usize, wanted: bool| {
         let copy = pool.take(count * length);
         read(second, copy);
-        let set = Set::<F64x2>::pack(copy, count, length, false, &mut pool);
+        let set = Set::<F64x2>::pack(copy, count, length, &mut pool);
         let (grad, _) = pool.take(if wanted { count * set.arrays * 2 } else { 0 }).as_chunks_mut();
         grad.fill([0.0; 2]);
         (set, grad)

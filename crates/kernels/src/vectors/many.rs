@@ -1,8 +1,9 @@
 //! What is said of many vectors at once: all pairs of two sets, a batch with labels, queries and what is searched.
 //!
-//! [`run`] checks the slices and calls the function; each works in blocks on [`super::panels`]. Only what is compared in bulk is there in
-//! both precisions, products above all; the rest is written, and compiled, in double precision alone, and calls in single
-//! precision go through copies: that is a third of the code, and a decision that hangs on a rounding is made alike.
+//! [`run`] checks the slices and calls the function; each works in blocks on [`super::panels`]. Products in
+//! bulk are there in both precisions, and so are the contrastive losses, which are nothing else; mining and the gradients of distances
+//! are written, and compiled, in double precision alone, and calls in single precision go through copies: that is a third of
+//! the code, and a decision that hangs on a rounding is made alike.
 use super::panels::{convert, Pool};
 use super::{all_pairs, contrastive, mining, nearest};
 use lanes::{Lanes, Real};
@@ -107,22 +108,20 @@ pub struct Many<'a, R> {
 /// How much scratch a call takes.
 #[inline(never)]
 pub fn need(op: Op, rows: usize, columns: usize, length: usize, p: &[f64; 5]) -> Need {
-    let (n, d) = (rows as f64, length as f64);
-    // what `in_doubles` takes: vectors, gradients, upstream gradients and values
-    let copies = n * (2.0 * d + 2.0);
-    let in_doubles = |need: Need, copies: f64| Need { doubles: need.doubles + copies, ..need };
     match op {
         Op::Cdist | Op::CdistSelf => all_pairs::need(op == Op::CdistSelf, rows, columns, length),
-        Op::BatchTriplet => in_doubles(mining::need(rows, length, p[0]), copies),
-        Op::SupervisedContrastive => in_doubles(contrastive::need(rows, 0, length), copies),
-        Op::InfoNce => {
-            in_doubles(contrastive::need(rows, columns, length), copies + columns as f64 * 2.0 * d)
+        Op::BatchTriplet => {
+            let need = mining::need(rows, length, p[0]);
+            // what `in_doubles` takes: vectors, gradients, upstream gradients and values
+            Need { doubles: need.doubles + rows as f64 * (2.0 * length as f64 + 2.0), ..need }
         }
+        Op::SupervisedContrastive => contrastive::need(1.0, rows, length),
+        Op::InfoNce => contrastive::need(2.0, rows, length),
         Op::Nearest => nearest::need(rows, length, p[0]),
     }
 }
 
-/// Runs a function that is written in double precision alone on copies.
+/// Runs a function of one set that is written in double precision alone on copies.
 #[inline(never)]
 fn in_doubles<R: Real>(m: &mut Many<R>, f: fn(&mut Many<f64>) -> f64) -> f64 {
     let mut pool = Pool::new(&mut *m.doubles);
@@ -131,18 +130,18 @@ fn in_doubles<R: Real>(m: &mut Many<R>, f: fn(&mut Many<f64>) -> f64) -> f64 {
         convert(from, to);
         to
     };
-    let (a, b, upstream) = (&*copy(m.a), &*copy(m.b), &*copy(m.upstream));
-    let (values, grad_a, grad_b) = (copy(m.values), copy(m.grad_a), copy(m.grad_b));
+    let (a, upstream) = (&*copy(m.a), &*copy(m.upstream));
+    let (values, grad_a) = (copy(m.values), copy(m.grad_a));
     let sum = f(&mut Many {
         rows: m.rows,
         columns: m.columns,
         length: m.length,
         a,
-        b,
+        b: &[],
         labels: m.labels,
         values: &mut *values,
         grad_a: &mut *grad_a,
-        grad_b: &mut *grad_b,
+        grad_b: &mut [],
         indices: &mut [],
         stats: &mut *m.stats,
         upstream,
@@ -155,7 +154,6 @@ fn in_doubles<R: Real>(m: &mut Many<R>, f: fn(&mut Many<f64>) -> f64) -> f64 {
     });
     convert(values, m.values);
     convert(grad_a, m.grad_a);
-    convert(grad_b, m.grad_b);
     sum
 }
 
@@ -216,8 +214,7 @@ pub fn run<L: Lanes>(op: Op, m: &mut Many<L::Scalar>) -> f64 {
     match op {
         Op::Cdist | Op::CdistSelf => all_pairs::cdist::<L>(op == Op::CdistSelf, m),
         Op::BatchTriplet => in_doubles(m, mining::batch_triplet),
-        Op::SupervisedContrastive => in_doubles(m, contrastive::supervised_contrastive),
-        Op::InfoNce => in_doubles(m, contrastive::info_nce),
+        Op::SupervisedContrastive | Op::InfoNce => contrastive::contrast::<L>(m),
         Op::Nearest => nearest::nearest(m),
     }
 }

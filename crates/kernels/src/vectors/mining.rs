@@ -105,7 +105,7 @@ pub fn batch_triplet(m: &mut Many<f64>) -> f64 {
     let (grad, _) = pool.take(grads).as_chunks_mut();
     grad.fill([0.0; 2]);
     let mut loss = Loss {
-        set: Set::pack(m.a, n, length, false, &mut pool),
+        set: Set::pack(m.a, n, length, &mut pool),
         labels: m.labels,
         margin,
         squared: squared == 1.0,
@@ -217,7 +217,7 @@ fn hard<'a>(
     let padded = in_panels(n);
     let rounded = singles.take(n * length);
     convert(x, rounded);
-    let set = Set::<F32x4>::pack(rounded, n, length, false, singles);
+    let set = Set::<F32x4>::pack(rounded, n, length, singles);
     let mut far = Best::new(padded, true, singles, ints);
     let mut near = Best::new(padded, false, singles, ints);
     let exact = |i: usize, j: usize| measure(row(x, i, length), row(x, j, length));

@@ -171,7 +171,7 @@ fn search(
     let mut pool = Pool::new(singles);
     let rounded = pool.take(n * length);
     read(false, 0, rounded);
-    let set = Set::<F32x4>::pack(rounded, n, length, false, &mut pool);
+    let set = Set::<F32x4>::pack(rounded, n, length, &mut pool);
     let mut search = Search::new(&set, metric, k, &mut pool, doubles, indices, ints);
     let items = pool.take(WIDTH * length);
     for first in (0..count).step_by(WIDTH) {

@@ -120,47 +120,31 @@ pub struct Set<'a, L: Lanes> {
     /// end there is one more line.
     lines: &'a [L::Scalar],
     /// |x|² of each vector, 0 for those that fill the last panel; NaN where the square is so large or so small that a product
-    /// with it means nothing. For a set of unit vectors: what they were divided by.
+    /// with it means nothing.
     pub squares: &'a [L::Scalar],
 }
 
 impl<'a, L: Lanes> Set<'a, L> {
     /// Packs vectors of at least one number.
     #[inline(never)]
-    pub fn pack(
-        x: &'a [L::Scalar],
-        count: usize,
-        length: usize,
-        unit: bool,
-        pool: &mut Pool<'a, L::Scalar>,
-    ) -> Self {
+    pub fn pack(x: &'a [L::Scalar], count: usize, length: usize, pool: &mut Pool<'a, L::Scalar>) -> Self {
         let length = length.max(1);
         let vector = arrays::<L>(length);
         let padded = vector * L::COUNT;
-        let copy = pool.take(if unit || padded != length { count * padded } else { 0 });
+        let copy = pool.take(if padded != length { count * padded } else { 0 });
         let high = in_groups(length);
         let lines = pool.take(in_panels(count) * high + WIDTH);
         let squares = pool.take(in_panels(count));
         squares.fill(L::Scalar::ZERO);
-        for ((to, x), square) in
-            copy.chunks_exact_mut(padded).zip(x.chunks_exact(length)).zip(squares.iter_mut())
-        {
+        for (to, x) in copy.chunks_exact_mut(padded).zip(x.chunks_exact(length)) {
             to.fill(L::Scalar::ZERO);
-            let mut norm = 1.0;
-            if unit {
-                norm = square_of(x).sqrt_of();
-                norm = if norm < UNIT_FLOOR { UNIT_FLOOR } else { norm };
-                *square = L::Scalar::from_f64(norm);
-            }
             for (to, x) in to.iter_mut().zip(x) {
-                *to = L::Scalar::from_f64(x.to_f64() / norm);
+                *to = *x;
             }
         }
         let rows: &'a [L::Scalar] = if copy.is_empty() { x } else { copy };
-        if !unit {
-            for (row, square) in rows.chunks_exact(padded).zip(squares.iter_mut()) {
-                *square = usable_square::<L>(L::chunks(row).0);
-            }
+        for (row, square) in rows.chunks_exact(padded).zip(squares.iter_mut()) {
+            *square = usable_square::<L>(L::chunks(row).0);
         }
         for (panel, lines) in lines.chunks_exact_mut(high * WIDTH).enumerate() {
             pack_panel::<L>(
@@ -182,14 +166,18 @@ impl<'a, L: Lanes> Set<'a, L> {
     /// line is at the end.
     #[inline(always)]
     pub fn lines_from(&self, i: usize) -> &'a [Group<L::Scalar>] {
-        let lines = in_groups(self.length) * WIDTH;
-        let first = i / WIDTH * lines + i % WIDTH;
-        self.lines.get(first..).and_then(|s| s.get(..lines)).unwrap_or(&[]).as_chunks().0.as_chunks().0
+        let high = in_groups(self.length);
+        groups_from(self.lines, high, i, high)
     }
 }
 
-/// What unit vectors are divided by at least.
-pub const UNIT_FLOOR: f64 = 1e-12;
+/// Of panels that are `high` lines each, `count` lines of the one that number `i` is in, each from that number on: there has to be one
+/// line more at the end.
+#[inline(always)]
+pub fn groups_from<R>(panels: &[R], high: usize, i: usize, count: usize) -> &[Group<R>] {
+    let first = i / WIDTH * high * WIDTH + i % WIDTH;
+    panels.get(first..).and_then(|s| s.get(..count * WIDTH)).unwrap_or(&[]).as_chunks().0.as_chunks().0
+}
 
 /// One copy of the code for all exponentials but those of rows.
 #[inline(never)]
@@ -278,7 +266,7 @@ pub fn products<L: Lanes>(
     a: &[Group<L::Scalar>],
     b: &[Group<L::Scalar>],
     length: usize,
-    to: &mut Tile<L::Scalar>,
+    to: &mut [[L::Scalar; WIDTH]],
 ) {
     let runs = a.chunks(RUN / LINES).zip(b.chunks(RUN / LINES));
     for (k, (a, b)) in runs.enumerate() {
@@ -286,14 +274,14 @@ pub fn products<L: Lanes>(
     }
 }
 
-/// One run of [`products`], of at most `left` lines: instead of what there is, or added to that.
+/// One run of [`products`], of at most `left` lines, which end in the last group: instead of what there is, or added to that.
 #[inline(never)]
-fn run<L: Lanes>(
+pub fn run<L: Lanes>(
     a: &[Group<L::Scalar>],
     b: &[Group<L::Scalar>],
     left: usize,
     add: bool,
-    to: &mut Tile<L::Scalar>,
+    to: &mut [[L::Scalar; WIDTH]],
 ) {
     let mut sum = [L::zero(); 8];
     let mut left = left;
@@ -459,17 +447,6 @@ pub fn pull(to: &mut [[f64; 2]], own: &[[f64; 2]], x: &[[f64; 2]], w: f64) {
     let w = F64x2::splat(w);
     for ((to, own), x) in to.iter_mut().zip(own).zip(x) {
         (F64x2::from_array(to) + (F64x2::from_array(own) - F64x2::from_array(x)) * w).store(to);
-    }
-}
-
-/// to += w0 x0 + w1 x1 + w2 x2 + w3 x3, in this order.
-#[inline(never)]
-pub fn add_four(to: &mut [[f64; 2]], x: [&[[f64; 2]]; 4], w: [f64; 4]) {
-    let [x0, x1, x2, x3] = x;
-    let [w0, w1, w2, w3] = w.map(F64x2::splat);
-    for ((to, (x0, x1)), (x2, x3)) in to.iter_mut().zip(x0.iter().zip(x1)).zip(x2.iter().zip(x3)) {
-        let sum = F64x2::from_array(to) + w0 * F64x2::from_array(x0) + w1 * F64x2::from_array(x1);
-        (sum + w2 * F64x2::from_array(x2) + w3 * F64x2::from_array(x3)).store(to);
     }
 }
 
