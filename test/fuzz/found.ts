@@ -16,4 +16,11 @@ export const FOUND: readonly { readonly what: string; readonly steps: readonly S
     what: "the js engine refused numbers of a target that was broadcast to nothing, the core did not",
     steps: [{ kind: "wrong", seed: 19513191 }],
   },
+  {
+    what: "an expectation of the fuzzer's: doubles that are asked for where a gradient was broadcast have their digits",
+    steps: [
+      { kind: "callback", seed: 1054883657 },
+      { kind: "call", seed: 0 },
+    ],
+  },
 ];
