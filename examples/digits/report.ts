@@ -1,5 +1,6 @@
 /** The report: how the training went, and what the network sees in strings it has never seen. */
-import { cells, lineChart, smooth, thin } from "../support/charts.js";
+import { cells, lineChart, mean, thin } from "../support/charts.js";
+import { lossFigure, smoothed, timeFigure } from "../support/curves.js";
 import { type Content, figure, grid, html, type Markup, page } from "../support/html.js";
 import { CLASSES, HEIGHT } from "./data.js";
 import { labelErrorRate, type Reading } from "./reading.js";
@@ -69,27 +70,10 @@ network names a digit once, when it has seen enough of it.`,
 }
 
 function curves(steps: readonly Step[], rate: number, tested: string): Markup {
-  const losses = steps.map(({ loss }) => loss);
   const rates = steps.map((step) => step.labelErrorRate);
-  // over about a fiftieth of the training
-  const decay = 1 - 1 / Math.max(4, steps.length / 50);
-  const smoothed = (values: readonly number[]): { x: number[]; y: number[] } => thin(smooth(values, decay));
-  const loss = smoothed(steps.map(({ milliseconds }) => milliseconds.loss));
-  const rest = smoothed(steps.map(({ milliseconds }) => milliseconds.rest));
   return grid(
     [
-      figure(
-        "CTC loss",
-        lineChart({
-          x: "step",
-          log: true,
-          series: [
-            { name: "each step", ...thin(losses), color: 0, faint: true },
-            { name: "smoothed", ...smoothed(losses), color: 0 },
-          ],
-        }),
-        "Nats per label, on strings that were bent at random. Pale: single steps.",
-      ),
+      lossFigure(steps, "strings"),
       figure(
         "Label error rate",
         lineChart({
@@ -105,20 +89,7 @@ function curves(steps: readonly Step[], rate: number, tested: string): Markup {
         }),
         "On each step's own strings, before it learns from them; the point is the test at the end.",
       ),
-      figure(
-        "Time per step",
-        lineChart({
-          x: "step",
-          stacked: true,
-          // the first steps warm up
-          yMax: 1.5 * (mean(loss.y) + mean(rest.y)),
-          format: (y) => `${y} ms`,
-          series: [
-            { name: "CTC loss and gradient", ...loss, color: 1 },
-            { name: "everything else", ...rest, color: 0 },
-          ],
-        }),
-      ),
+      timeFigure(steps),
     ],
     340,
   );
@@ -173,8 +144,4 @@ ${found.map(({ label, column }) => html`<text class="label" x="${place(column)}"
       ? labels.join(" ")
       : html`${labels.join(" ")} <mark>read as ${read === "" ? "nothing" : read}</mark>`;
   return figure(title, picture);
-}
-
-function mean(values: readonly number[]): number {
-  return values.reduce((sum, value) => sum + value, 0) / values.length;
 }

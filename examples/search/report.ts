@@ -1,7 +1,7 @@
 /** The report: how the training went, what comes back for images that were never seen, and where the embedding puts them. */
 import type { Digit } from "../digits/data.js";
 import { HEIGHT } from "../digits/data.js";
-import { cells, lineChart, smooth, thin } from "../support/charts.js";
+import { cells, lineChart, mean, smooth, thin } from "../support/charts.js";
 import { type Content, figure, grid, html, type Markup, page } from "../support/html.js";
 import { UNITS } from "./network.js";
 import type { Places } from "./plane.js";
@@ -30,7 +30,6 @@ export interface Results {
 }
 
 const percent = (rate: number): string => (100 * rate).toFixed(1);
-const mean = (values: readonly number[]): number => values.reduce((sum, x) => sum + x, 0) / values.length;
 
 /** The whole report as one HTML document. */
 export function report(results: Results): string {

@@ -1,5 +1,6 @@
 /** The report: how the training went, and where in a recording the words are. */
-import { cells, lineChart, smooth, thin } from "../support/charts.js";
+import { cells } from "../support/charts.js";
+import { lossFigure, timeFigure } from "../support/curves.js";
 import { type Content, figure, grid, html, type Markup, page } from "../support/html.js";
 import { writeWav } from "./audio.js";
 import { BANDS, STEP } from "./features.js";
@@ -74,7 +75,7 @@ probable each sound is at each step, with the best path drawn around. The words 
         text: "The same words by the same voice at two speeds: CTC leaves it to each step whether something is said there, so the length of a word does not matter.",
         body: html`<div style="display: grid; gap: 18px; margin-top: 18px">${pair.map((one) => figure(title(one), [picture(one), player(one)], heardIn(one, heard)))}</div>`,
       },
-      { title: "Learning", body: curves(steps) },
+      { title: "Learning", body: grid([lossFigure(steps, "recordings"), timeFigure(steps)], 340) },
       {
         title: "Voices it never heard",
         body: html`<div class="wide"><table><tr><th>voice of espeak-ng</th><th>recordings</th><th>sounds wrong</th><th>digits wrong</th></tr>${unheard.map(
@@ -111,47 +112,6 @@ function heardIn({ recording }: Aligned, heard: readonly Heard[]): Content {
   if (own === undefined) return undefined;
   const sounds = own.labels.map((label) => CLASSES[label]).join(" ");
   return `The network by itself hears: ${sounds}`;
-}
-
-function curves(steps: readonly Step[]): Markup {
-  const losses = steps.map(({ loss }) => loss);
-  const smoothed = (values: readonly number[]): { x: number[]; y: number[] } =>
-    thin(smooth(values, 1 - 1 / Math.max(4, steps.length / 50)));
-  const loss = smoothed(steps.map(({ milliseconds }) => milliseconds.loss));
-  const rest = smoothed(steps.map(({ milliseconds }) => milliseconds.rest));
-  const mean = (values: readonly number[]): number =>
-    values.reduce((sum, value) => sum + value, 0) / values.length;
-  return grid(
-    [
-      figure(
-        "CTC loss",
-        lineChart({
-          x: "step",
-          log: true,
-          series: [
-            { name: "each step", ...thin(losses), color: 0, faint: true },
-            { name: "smoothed", ...smoothed(losses), color: 0 },
-          ],
-        }),
-        "Nats per label, on recordings that were bent at random. Pale: single steps.",
-      ),
-      figure(
-        "Time per step",
-        lineChart({
-          x: "step",
-          stacked: true,
-          // the first steps warm up
-          yMax: 1.5 * (mean(loss.y) + mean(rest.y)),
-          format: (y) => `${y} ms`,
-          series: [
-            { name: "CTC loss and gradient", ...loss, color: 1 },
-            { name: "everything else", ...rest, color: 0 },
-          ],
-        }),
-      ),
-    ],
-    340,
-  );
 }
 
 /** The width of a picture, and the heights of its parts. */

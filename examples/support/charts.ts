@@ -185,6 +185,11 @@ function shadeOf(value: number): number {
   return Math.round(SHADES * Math.min(1, Math.max(0, value)));
 }
 
+/** The mean of some numbers. */
+export function mean(values: readonly number[]): number {
+  return values.reduce((sum, value) => sum + value, 0) / values.length;
+}
+
 /** A mean that moves along with the numbers: each counts `decay` times as much as the one after it. */
 export function smooth(values: ArrayLike<number>, decay: number): Float64Array {
   const result = new Float64Array(values.length);
