@@ -93,6 +93,14 @@ impl Measured {
                     (and(to_x, keep_x, d), and(to_y, keep_y, -d))
                 });
             }
+            Slope::Sign if !to_x.is_empty() && !to_y.is_empty() => {
+                let by = L::of(by);
+                both(x, y, to_x, to_y, |x, y, to_x, to_y| {
+                    let d: L = x - y + eps;
+                    let d = d.signum() * by;
+                    (and(to_x, keep_x, d), and(to_y, keep_y, -d))
+                });
+            }
             Slope::Cosine { cross, along, careful: false } if !to_x.is_empty() && !to_y.is_empty() => {
                 let (by, cross, [along_x, along_y]) = (L::of(by), L::of(cross), along.map(L::of));
                 both(x, y, to_x, to_y, |x, y, to_x, to_y| {
