@@ -231,15 +231,13 @@ pub trait Lanes:
             _ => Self::Scalar::NAN,
         }
     }
-    /// The largest lane; what NaN lanes do is as [`Lanes::max`] has it.
+    /// The largest lane, where none is NaN. Without a branch: which lane it is cannot be foreseen.
     #[inline(always)]
     fn max_lane(self) -> Self::Scalar {
-        let a = self.to_array();
-        let mut m = -Self::Scalar::INFINITY;
-        for &x in a.as_ref() {
-            m = if m < x { x } else { m };
-        }
-        m
+        let m = self.max(self.shift_out(self));
+        let two = m.shift_out(m);
+        let m = m.max(two.shift_out(two));
+        m.to_array().as_ref().first().copied().unwrap_or(Self::Scalar::NAN)
     }
     /// -1, 0 or 1 by the sign; 0 where NaN.
     #[inline(always)]

@@ -172,6 +172,22 @@ std::thread_local! {
     static IMAGE: Cell<(*mut u8, usize)> = const { Cell::new((core::ptr::null_mut(), 0)) };
 }
 
+/// Goes through a loop in two halves: what the first gives, at most `N` times, is kept on the stack for the second, without clearing
+/// room for it before.
+#[inline(always)]
+pub fn in_halves<T: Copy, const N: usize>(first: impl Iterator<Item = T>, mut second: impl FnMut(T)) {
+    let mut kept = [const { MaybeUninit::<T>::uninit() }; N];
+    let mut count = 0;
+    for (to, from) in kept.iter_mut().zip(first) {
+        to.write(from);
+        count += 1;
+    }
+    for kept in kept.get(..count).unwrap_or(&[]) {
+        // SAFETY: the first `count` were written above.
+        second(unsafe { kept.assume_init() });
+    }
+}
+
 /// The allocator of a core that allocates nothing: memory belongs to the TypeScript side.
 pub struct NoHeap;
 

@@ -3,9 +3,9 @@
 //! All answers go through one function, [`sweep`]. What must not count, the correct answer itself and what is behind the row's end,
 //! is made an energy of +Infinity in a copy of its block, so the loops need not ask.
 use super::Row;
-use crate::rowwise::softmax::{exp2_down, ln};
+use crate::rowwise::softmax::{each_exp2_down, ln};
 use crate::rowwise::{load_tail, store_tail};
-use lanes::{F64x2, Lanes, Real};
+use lanes::{F64x2, Ints, Lanes, Real};
 
 /// As many vectors are added up in their own precision before the sum goes on in doubles.
 pub const BLOCK: usize = 64;
@@ -78,7 +78,7 @@ pub type Work<L> = [[<L as Lanes>::Array; BLOCK]; 2];
 /// log(1 + exp(z)) is max(0, z) + log(1 + t) with t = exp(-|z|). The logarithms are taken at once, as that of the product of the
 /// 1 + t: for a block in the precision of the lanes, less 1, so that small t keep their digits (at most 2^32), then in doubles.
 ///
-/// A block is gone through twice, for t, which stands where the gradient will, and then for all else: in one loop, what waits for the
+/// A block is gone through first for t, which stands where the gradient will, and then for all else: in one loop, what waits for the
 /// exponential and then for the division is too long for a processor to look ahead over (measured: 1.2 times the time).
 #[inline(never)]
 fn sweep<L: Lanes>(
@@ -119,22 +119,25 @@ fn sweep<L: Lanes>(
         let (mut value, mut slopes) = (zero, zero);
         if log {
             let (sign, log2_e) = (L::of(-0.0).to_bits(), L::of(core::f64::consts::LOG2_E));
-            for (x, t) in x.iter().zip(to.iter_mut()) {
-                let z = base - L::from_array(x);
-                exp2_down(L::from_bits(z.to_bits() | sign) * log2_e).store(t);
-            }
+            let sizes = x.iter().map(|x| L::from_bits((base - L::from_array(x)).to_bits() | sign) * log2_e);
+            let mut exponentials = to.iter_mut();
+            each_exp2_down::<L, BLOCK>(sizes, |t| {
+                if let Some(to) = exponentials.next() {
+                    t.store(to);
+                }
+            });
             // two products by turns: one need not wait for the other
             let (mut product, mut other) = (zero, zero);
             for (x, to) in x.iter().zip(to) {
-                let z = base - L::from_array(x);
+                // -z, whose sign says whether more than t counts
+                let away = L::from_array(x) - base;
                 let t = L::from_array(to);
                 let u = one + t;
                 // t is at most 1, and NaN where z is
-                let active = zero.lt(z);
-                let slope = t.max(L::select(active, one, zero)) / u;
+                let slope = t.max(L::from_bits(away.to_bits().shr(L::MANTISSA_BITS) & one.to_bits())) / u;
                 (zero - slope * scale).store(to);
                 (product, other) = (other, product * u + t);
-                value = value + L::select(active, z, zero);
+                value = value - zero.min(away);
                 slopes = slopes + slope;
             }
             let mut all = 1.0;

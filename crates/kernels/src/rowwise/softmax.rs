@@ -3,8 +3,8 @@
 //! Three passes over a row that is in the first cache after the first: the largest number; exp(x - largest), added up, and
 //! kept where the gradient will be; a factor on each. The exponential is nearly all of the work, so it is taken
 //! once for value and gradient, and nothing is written where no gradient is wanted.
-use super::{load, load_tail, store_tail, sweep, vectors, Row};
-use lanes::{F64x2, Ints, Lanes, Real};
+use super::{load, load_tail, store, store_tail, sweep, vectors, Row};
+use lanes::{memory::in_halves, F64x2, Ints, Lanes, Real};
 
 /// A row's exponentials, summed up.
 #[derive(Clone, Copy, Debug)]
@@ -23,10 +23,9 @@ impl Exponentials {
     }
 }
 
-/// As many vectors are added up in their own precision before the sum goes on in doubles.
+/// As many vectors are added up in their own precision before the sum goes on in doubles; and of so many pairs of vectors the
+/// exponentials are taken together, as [`each_exp2_down`] has it.
 const CHAIN: usize = 32;
-/// Vectors of a long row whose exponentials are taken together.
-const BLOCK: usize = 64;
 /// Below this sum nearly all is the largest term.
 const CONFIDENT: f64 = 1.0625;
 
@@ -62,35 +61,33 @@ pub(crate) fn scaled_below<L: Lanes>(
     to: &mut [L::Scalar],
 ) -> Exponentials {
     let (max, factor) = (L::splat(largest), L::of(by * core::f64::consts::LOG2_E));
-    let term = |x: L| exp2_down((x - max) * factor);
-    let (whole, tail) = L::chunks(x);
     let behind = if by < 0.0 { L::Scalar::INFINITY } else { -L::Scalar::INFINITY };
-    // single precision alone: the code for both is a quarter kilobyte longer, packed
-    let (blocks, whole) = if L::COUNT == 4 { whole.as_chunks::<BLOCK>() } else { (&[][..], whole) };
+    let (pairs, _) = L::chunks(x).0.as_chunks::<2>();
+    let mut pairs_to = L::chunks_mut(to).0.as_chunks_mut::<2>().0.iter_mut();
     let mut sum = F64x2::zero();
-    let mut of_blocks = 0.0;
-    if !blocks.is_empty() {
-        of_blocks = in_blocks::<L>(blocks, L::chunks_mut(to).0.as_chunks_mut().0, max, factor);
-    }
-    let (to, to_tail) = L::chunks_mut(to);
-    let mut to = to.iter_mut().skip(BLOCK * blocks.len());
-    for block in whole.chunks(CHAIN) {
-        let mut chain = L::zero();
-        for a in block {
-            let a = term(L::from_array(a));
-            if let Some(to) = to.next() {
-                a.store(to);
+    for block in pairs.chunks(CHAIN) {
+        let mut chains = [L::zero(); 2];
+        let halves =
+            block.iter().map(|pair| pair.each_ref().map(|x| exp2_halves((L::from_array(x) - max) * factor)));
+        in_halves::<_, CHAIN>(halves, |halves| {
+            let terms = halves.map(|(f, z)| exp2_whole(f, z));
+            if let Some(to) = pairs_to.next() {
+                for (to, term) in to.iter_mut().zip(terms) {
+                    term.store(to);
+                }
             }
-            chain = chain + a;
-        }
-        sum = chain.add_to_f64(sum);
+            for (chain, term) in chains.iter_mut().zip(terms) {
+                *chain = *chain + term;
+            }
+        });
+        sum = chains[1].add_to_f64(chains[0].add_to_f64(sum));
     }
-    if !tail.is_empty() {
-        let a = term(load_tail(tail, behind));
-        store_tail(to_tail, a);
-        sum = a.add_to_f64(sum);
+    for i in 2 * pairs.len()..vectors::<L>(x.len()) {
+        let term = exp2_down((load::<L>(x, i, behind) - max) * factor);
+        store(to, i, term);
+        sum = term.add_to_f64(sum);
     }
-    let mut sum = of_blocks + sum.sum();
+    let mut sum = sum.sum();
     if sum < CONFIDENT {
         sum = apart::<L>(x, max, factor, behind);
     }
@@ -99,39 +96,6 @@ pub(crate) fn scaled_below<L: Lanes>(
         sum = if x.iter().any(|x| x.is_nan()) { f64::NAN } else { 1.0 };
     }
     Exponentials { max, sum }
-}
-
-/// The terms of whole blocks, written to `to` unless that is empty, and their sum.
-///
-/// Each half of an exponential has a loop of its own over a block that stays in the first cache: chains of operations half
-/// as long, of which the processor has more under way at a time. A quarter of the time goes (measured).
-#[inline(never)]
-fn in_blocks<L: Lanes>(x: &[[L::Array; BLOCK]], to: &mut [[L::Array; BLOCK]], max: L, factor: L) -> f64 {
-    let mut others = [L::array(L::Scalar::ZERO); BLOCK];
-    let mut unwanted = others;
-    let mut to = to.iter_mut();
-    let mut sum = F64x2::zero();
-    for x in x {
-        let to = to.next().unwrap_or(&mut unwanted).as_chunks_mut::<2>().0;
-        let others = others.as_chunks_mut::<2>().0;
-        for ((x, to), others) in x.as_chunks::<2>().0.iter().zip(to.iter_mut()).zip(others.iter_mut()) {
-            for ((x, to), other) in x.iter().zip(to).zip(others) {
-                let (f, z) = exp2_halves((L::from_array(x) - max) * factor);
-                f.store(to);
-                z.store(other);
-            }
-        }
-        let mut chains = [L::zero(); 2];
-        for (to, others) in to.iter_mut().zip(others.iter()) {
-            for ((to, other), chain) in to.iter_mut().zip(others).zip(&mut chains) {
-                let term = exp2_whole(L::from_array(to), L::from_array(other));
-                term.store(to);
-                *chain = *chain + term;
-            }
-        }
-        sum = chains[1].add_to_f64(chains[0].add_to_f64(sum));
-    }
-    sum.sum()
 }
 
 /// The same sum, the largest terms, which are exactly 1, counted apart from the others, which may be below the last digit of 1.
@@ -170,6 +134,13 @@ pub(crate) fn exp_down<L: Lanes>(x: L) -> L {
 pub(crate) fn exp2_down<L: Lanes>(t: L) -> L {
     let (f, z) = exp2_halves(t);
     exp2_whole(f, z)
+}
+
+/// [`exp2_down`] of at most `N` vectors, one after the other. Each half of it has a loop of its own: chains of operations half as
+/// long, of which the processor has more under way at a time. A quarter of the time goes (measured).
+#[inline(always)]
+pub(crate) fn each_exp2_down<L: Lanes, const N: usize>(t: impl Iterator<Item = L>, mut f: impl FnMut(L)) {
+    in_halves::<_, N>(t.map(exp2_halves), |(part, z)| f(exp2_whole(part, z)));
 }
 
 /// n + bias in the low bits of the mantissa: shifted up it is the exponent of 2^n, and of 0 where n = -bias.
@@ -305,14 +276,33 @@ pub fn softmax<L: Lanes>(row: &mut Row<L::Scalar>) {
         return multiply::<L>(row.values, 1.0 / e.sum);
     }
     let e = exponentials::<L>(row.x, row.grad);
-    let (n, scale, share) = (row.x.len(), L::of(row.scale), L::of(1.0 / e.sum));
+    // where the largest is infinite there is a NaN among the terms
+    let is_plain = row.upstream.is_empty() && e.max.abs() < f64::INFINITY;
+    let total = if is_plain { e.sum } else { dot::<L>(row.grad, row.upstream) };
+    let total = row.scale * (total / e.sum);
+    let [scale, share, total] = [row.scale, 1.0 / e.sum, total].map(L::of);
     let upstream = (row.upstream, L::Scalar::ONE);
-    let mut total = F64x2::zero();
-    sweep(n, [upstream], [&mut *row.grad, row.values], |_, [g]: [L; 1], [e, _]| {
+    sweep(row.x.len(), [upstream], [row.grad, row.values], |_, [g]: [L; 1], [e, _]| {
         let y = e * share;
-        total = (g * scale * y).add_to_f64(total);
-        [y, y]
+        [y * (g * scale - total), y]
     });
-    let total = L::of(total.sum());
-    sweep(n, [upstream], [row.grad], |_, [g]: [L; 1], [y]| [y * (g * scale - total)]);
+}
+
+/// The sum of the products of two rows; NaN where the second is absent.
+#[inline(never)]
+fn dot<L: Lanes>(a: &[L::Scalar], b: &[L::Scalar]) -> f64 {
+    if b.len() != a.len() {
+        return f64::NAN;
+    }
+    let ((a, a_tail), (b, b_tail)) = (L::chunks(a), L::chunks(b));
+    let zero = L::Scalar::ZERO;
+    let mut sum = (load_tail::<L>(a_tail, zero) * load_tail(b_tail, zero)).add_to_f64(F64x2::zero());
+    for (a, b) in a.chunks(CHAIN).zip(b.chunks(CHAIN)) {
+        let mut chains = [L::zero(); 2];
+        for (a, b) in a.iter().zip(b) {
+            chains = [chains[1], chains[0] + L::from_array(a) * L::from_array(b)];
+        }
+        sum = (chains[0] + chains[1]).add_to_f64(sum);
+    }
+    sum.sum()
 }
