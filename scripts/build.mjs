@@ -179,8 +179,9 @@ async function prune(core, part) {
   // pack better with it
   binaryen.setOneCallerInlineMaxSize(part === "many" ? 20 : -1);
   module.optimize();
-  // the two precisions of a function side by side
-  module.runPasses(["reorder-functions-by-name"]);
+  // the locals by their use, which the last passes have changed, so that functions that are alike have the same; and the two precisions of
+  // a function side by side
+  module.runPasses(["reorder-locals", "reorder-functions-by-name"]);
   const strip = ["strip-debug", "strip-producers", "strip-target-features"];
   module.runPasses(["remove-unused-module-elements", ...strip]);
   const bytes = Buffer.from(module.emitBinary());

@@ -18,8 +18,8 @@ const MIDDLE = 2 ** 18;
 let compiled: WasmModule | undefined;
 
 /**
- * A part of the core stands in a bundle packed, as base64, beside a module of a kilobyte that unpacks it (1 to 2 ms, measured). Deflated it
- * would take a fifth more over the wire; and base64 alone hides from a server's compression what is alike in it.
+ * A part of the core stands in a bundle packed, as base64, beside a small module that unpacks it (2 to 4 ms, measured). Deflated it
+ * would take two fifths more over the wire; and base64 alone hides from a server's compression what is alike in it.
  */
 export function unpacked(packed: string, length: number): Uint8Array {
   const { WebAssembly } = platform();
