@@ -20,12 +20,11 @@ export const source = () => new WebAssembly.Module(readFileSync(${file}));`;
   },
 };
 
-// a process of its own, in which tests may ask for a collection of garbage
-const process_ = { pool: "forks" as const, execArgv: ["--expose-gc"] };
+// a process of its own, in which tests may ask for a collection of garbage; a project inherits no time limit
+const process_ = { pool: "forks" as const, execArgv: ["--expose-gc"], testTimeout: 60_000 };
 
 export default defineConfig({
   test: {
-    testTimeout: 60_000,
     projects: [
       { resolve: { alias }, test: { name: "simd", include: ["test/**/*.test.ts"], ...process_ } },
       {

@@ -104,7 +104,7 @@ const COMMON = { part: "rowwise", from: 400, length: 8192 };
 
 /** The file that brings a part into a bundle. @param {string} part @param {Uint8Array} packed @param {number} length */
 function partSource(part, packed, length) {
-  return `${NOTE}import { unpacked } from "../../source.inline.js";
+  return `${NOTE}import { unpacked } from "../../unpack.js";
 
 ${text("packed", packed).replace("export ", "")}
 /** The part ${JSON.stringify(part)} of the core. */

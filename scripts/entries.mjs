@@ -2,8 +2,8 @@
  * The entry points. package.json's `exports` is the one list of them, and all else is read off it: a target `dist/NAME.js` or
  * `dist/NAME.cjs` is built from `ts/NAME.ts`. To add an entry, write `ts/NAME.ts` and add its paths to `exports`.
  *
- * Where the core comes from is all that differs between them (`#source` in ts/runtime/engine.ts, `#part/NAME` in the families' files):
- * `js` and `slim` have their own sources, and `dist/NAME.workerd.js`, under the condition `workerd`, is `ts/NAME.ts` with the core as a
+ * Where the core comes from is all that differs between them (`#source` in ts/runtime/engine.ts, `#part/NAME` in ts/doors): `js` has
+ * neither core nor doors (`#engine`, `#door/NAME`), `slim` has its own source, and `dist/NAME.workerd.js`, under the condition `workerd`, is `ts/NAME.ts` with the core as a
  * module. `dist/NAME.node.js` has nothing of its own: it is `dist/NAME.js` in fewer files, for Node where nothing bundles.
  */
 import { join } from "node:path";
@@ -44,16 +44,24 @@ export const entries = read();
 export const PARTS = ["pointwise", "rowwise", "vectors", "many", "ctc", "align", "energy"];
 
 /**
- * What `#source` and each `#part/NAME` stand for. Only where the core is inlined has a part a file of its own; elsewhere it comes from
- * where the whole core does.
+ * What `#engine`, `#source`, each `#door/NAME` and each `#part/NAME` stand for. Only where the core is inlined has a part a file of its
+ * own; elsewhere it comes from where the whole core does. `js` has no core, and so nothing that leads to one.
  *
  * @param {Source} source @returns {Record<string, string>}
  */
 export function aliases(source) {
-  const own = join(ROOT, `ts/runtime/source.${source}.ts`);
-  const of = (/** @type {string} */ part) =>
-    source === "inline" ? join(ROOT, `ts/runtime/generated/parts/${part}.ts`) : own;
-  return { "#source": own, ...Object.fromEntries(PARTS.map((part) => [`#part/${part}`, of(part)])) };
+  const file = (/** @type {string} */ name) => join(ROOT, `ts/${name}.ts`);
+  const isAlone = source === "js";
+  const own = file(`runtime/source.${source}`);
+  const doors = PARTS.map((part) => [`#door/${part}`, file(`doors/${isAlone ? "none" : part}`)]);
+  const parts = PARTS.map((part) => [
+    `#part/${part}`,
+    source === "inline" ? file(`runtime/generated/parts/${part}`) : own,
+  ]);
+  return {
+    "#engine": file(isAlone ? "runtime/engine.none" : "runtime/engine"),
+    ...Object.fromEntries(isAlone ? doors : [["#source", own], ...doors, ...parts]),
+  };
 }
 
 /** What programs import, to the file in ts/ that it is built from. */

@@ -6,7 +6,7 @@ import { pack } from "../scripts/pack.mjs";
 import { unpacker } from "../ts/runtime/generated/unpacker.js";
 import { randomStream } from "./support/generate.js";
 
-/** As ts/runtime/source.inline.ts does it with the parts of the core: one after the other into one buffer. */
+/** As ts/runtime/unpack.ts does it with the parts of the core: one after the other into one buffer. */
 function unpacked(...all: { packed: Uint8Array; bytes: Uint8Array }[]): Uint8Array {
   const module = new WebAssembly.Module(Buffer.from(unpacker, "base64"));
   const { memory, unpack } = new WebAssembly.Instance(module).exports as {

@@ -54,6 +54,37 @@ export function fail(
   throw Object.assign(error, { code, argument, expected, received } satisfies Details);
 }
 
+/** Refuses what is of the wrong kind. */
+export function wrongType(
+  where: string,
+  argument: string,
+  received: unknown,
+  expected: string,
+  place?: string,
+): never {
+  fail("TYPE", where, argument, describe(received), expected, place);
+}
+
+/** Refuses an array by its shape; its rank alone, with the code `RANK`. */
+export function wrongShape(
+  where: string,
+  { name, shape }: { readonly name: string; readonly shape: readonly number[] },
+  expected: string,
+  code: "SHAPE" | "RANK" = "SHAPE",
+): never {
+  fail(code, where, name, `of shape ${shapeText(shape)}`, expected);
+}
+
+/** `an array of 3`, for a message. */
+export function arrayOf(length: number): string {
+  return `an array of ${length}`;
+}
+
+/** `"mean" or "sum"`, for a message. */
+export function quoted(words: readonly unknown[]): string {
+  return words.map((word) => JSON.stringify(word)).join(" or ");
+}
+
 /** A value in a few words for a message. */
 export function describe(value: unknown): string {
   if (typeof value === "string")
@@ -61,7 +92,7 @@ export function describe(value: unknown): string {
   if (typeof value === "function") return "a function";
   if (typeof value === "symbol") return "a symbol";
   if (typeof value === "bigint") return `${value}n`;
-  if (Array.isArray(value)) return `an array of ${value.length}`;
+  if (Array.isArray(value)) return arrayOf(value.length);
   if (ArrayBuffer.isView(value))
     return `a ${tag(value)} of ${"length" in value ? value.length : value.byteLength}`;
   if (typeof value === "object" && value !== null) return "an object";
@@ -73,7 +104,7 @@ export function shapeText(shape: readonly number[]): string {
   return `[${shape.join(", ")}]`;
 }
 
-/** The class of a typed array, in whichever realm it was made. */
-export function tag(view: ArrayBufferView): string {
-  return (view as unknown as { [Symbol.toStringTag]?: string })[Symbol.toStringTag] ?? "DataView";
+/** The class of a view or a buffer, in whichever realm it was made. */
+export function tag(of: ArrayBufferView | ArrayBufferLike): string {
+  return (of as { [Symbol.toStringTag]?: string })[Symbol.toStringTag] ?? "DataView";
 }

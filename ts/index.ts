@@ -1,4 +1,6 @@
 /** perdida: loss functions with value and gradient. The entry with the core inlined. */
+
+export { type CoreSource, type EngineInfo, engine, ready, setEngine } from "#engine";
 export * from "./losses/ctc/align.js";
 export * from "./losses/ctc.js";
 export * from "./losses/pointwise.js";
@@ -20,7 +22,6 @@ export {
 } from "./losses/vectors/mining.js";
 export { type Nearest, type NearestOptions, nearest } from "./losses/vectors/nearest.js";
 export * from "./losses/vectors.js";
-export { type CoreSource, type EngineInfo, engine, ready, setEngine } from "./runtime/engine.js";
 export type { MemoryUse } from "./runtime/memory.js";
 export type { ResponseLike, WasmModule } from "./runtime/platform.js";
 export { AllocatedTensor, allocate, tensor } from "./tensor.js";

@@ -1,5 +1,5 @@
 /** Reading what a user gave: arrays of every allowed form become {@link Operand}s, or a clear error. */
-import { describe, fail, shapeText, tag } from "./errors.js";
+import { arrayOf, describe, fail, shapeText, tag, wrongType } from "./errors.js";
 import type { DType, FloatArray, Tensor, TypedArray } from "./types.js";
 
 /** An input that was looked at: its numbers, its shape, and the precision it asks for (integers ask for none). */
@@ -72,18 +72,27 @@ function precisionOf(data: TypedArray): Operand["precision"] {
 /** Refuses arrays whose numbers can vanish or change while they are read. */
 export function checkBuffer(where: string, name: string, data: TypedArray): void {
   const buffer = data.buffer as ArrayBuffer & { resizable?: boolean; growable?: boolean };
-  const expected = "an array on a fixed, attached ArrayBuffer";
-  if (data.length === 0 && isDetached(buffer))
-    fail("BUFFER", where, name, "an array whose buffer is detached", expected);
-  if (buffer.resizable === true || buffer.growable === true) {
-    fail("BUFFER", where, name, "an array on a resizable buffer", expected);
-  }
-  if (
-    !(buffer instanceof ArrayBuffer) &&
-    Object.prototype.toString.call(buffer) === "[object SharedArrayBuffer]"
-  ) {
-    fail("BUFFER", where, name, "an array on a SharedArrayBuffer", expected);
-  }
+  if (data.length === 0 && isDetached(buffer)) wrongBuffer(where, name, "whose buffer is detached");
+  if (buffer.resizable === true || buffer.growable === true)
+    wrongBuffer(where, name, "on a resizable buffer");
+  if (!(buffer instanceof ArrayBuffer) && tag(buffer) === "SharedArrayBuffer")
+    wrongBuffer(where, name, "on a SharedArrayBuffer");
+}
+
+/** Refuses an array for what it stands on. */
+export function wrongBuffer(where: string, name: string, which: string): never {
+  fail("BUFFER", where, name, `an array ${which}`, "an array on a fixed, attached ArrayBuffer");
+}
+
+/** Refuses an array for its length. */
+export function wrongLength(
+  where: string,
+  name: string,
+  length: number,
+  expected: number,
+  place?: string,
+): never {
+  fail("LENGTH", where, name, arrayOf(length), arrayOf(expected), place);
 }
 
 function isDetached(buffer: ArrayBufferLike): boolean {
@@ -135,15 +144,9 @@ export function readOperand(where: string, name: string, value: unknown): Operan
     if (isTyped(data) && Array.isArray(axes)) {
       checkBuffer(where, name, data);
       checkShape(where, name, axes);
-      if (sizeOf(axes) !== data.length) {
-        fail(
-          "SHAPE",
-          where,
-          name,
-          `${data.length} numbers with shape ${shapeText(axes)}`,
-          `${sizeOf(axes)} numbers`,
-        );
-      }
+      const size = sizeOf(axes);
+      if (size !== data.length)
+        fail("SHAPE", where, name, `${data.length} numbers with shape ${shapeText(axes)}`, `${size} numbers`);
       return { name, data, shape: axes, precision: precisionOf(data) };
     }
     if (typeof data === "function" && "dataSync" in value) {
@@ -156,11 +159,10 @@ export function readOperand(where: string, name: string, value: unknown): Operan
       );
     }
   }
-  return fail(
-    "TYPE",
+  return wrongType(
     where,
     name,
-    describe(value),
+    value,
     "a number, a typed array, nested arrays of numbers, { data, shape } or { data, dims }",
   );
 }
@@ -252,11 +254,10 @@ function flatten(where: string, name: string, nested: readonly unknown[]): Opera
     const length = shape[depth] as number;
     const innermost = depth === shape.length - 1;
     if (isTyped(level) ? !innermost : !Array.isArray(level)) {
-      fail("SHAPE", where, name, describe(level), `an array of ${length}`, place);
+      fail("SHAPE", where, name, describe(level), arrayOf(length), place);
     }
     const items = level as readonly unknown[];
-    if (items.length !== length)
-      fail("SHAPE", where, name, `an array of ${items.length}`, `an array of ${length}`, place);
+    if (items.length !== length) fail("SHAPE", where, name, arrayOf(items.length), arrayOf(length), place);
     if (isTyped(level)) {
       checkBuffer(where, name, level);
       single &&= precisionOf(level) === "float32";
@@ -266,7 +267,7 @@ function flatten(where: string, name: string, nested: readonly unknown[]): Opera
       if (!innermost) copy(item, depth + 1, `${place}[${i}]`);
       else if (typeof item === "number") data[at++] = item;
       else if (typeof item === "bigint") data[at++] = Number(item);
-      else fail("TYPE", where, name, describe(item), "a number", `${place}[${i}]`);
+      else wrongType(where, name, item, "a number", `${place}[${i}]`);
     }
   };
   copy(nested, 0, "");
@@ -293,11 +294,10 @@ export function readOutput(
       ? (value as { data?: unknown }).data
       : undefined;
   if (!isTyped(data) || precisionOf(data) === "integer") {
-    fail("TYPE", where, name, describe(value), "a Float32Array, a Float64Array or a tensor of one");
+    wrongType(where, name, value, "a Float32Array, a Float64Array or a tensor of one");
   }
   checkBuffer(where, name, data);
-  if (data.length !== length)
-    fail("LENGTH", where, name, `an array of ${data.length}`, `an array of ${length}`);
+  if (data.length !== length) wrongLength(where, name, data.length, length);
   return data as FloatArray;
 }
 

@@ -1,5 +1,5 @@
 /** Reading options: one small function per kind, and a table of them per loss. */
-import { describe, fail } from "./errors.js";
+import { describe, fail, quoted, wrongType } from "./errors.js";
 import { type Operand, readOperand } from "./input.js";
 
 /** Checks one option and gives what the loss computes with. */
@@ -9,6 +9,8 @@ export type Reader<T> = (where: string, name: string, value: unknown) => T;
 export interface Option<T> {
   readonly fallback: T;
   readonly read: Reader<T>;
+  /** Of an option that is one of some words: these. */
+  readonly words?: readonly unknown[];
 }
 
 /** A number; `least` and `most` are allowed themselves, `above` is not. NaN is refused. */
@@ -25,7 +27,7 @@ export function number(
   return {
     fallback,
     read(where, name, value) {
-      if (typeof value !== "number") fail("TYPE", where, name, describe(value), expected);
+      if (typeof value !== "number") wrongType(where, name, value, expected);
       const inside =
         (least === undefined || value >= least) &&
         (above === undefined || value > above) &&
@@ -42,22 +44,33 @@ export function flag(fallback: boolean): Option<boolean> {
   return {
     fallback,
     read(where, name, value) {
-      if (typeof value !== "boolean") fail("TYPE", where, name, describe(value), "true or false");
+      if (typeof value !== "boolean") wrongType(where, name, value, "true or false");
       return value;
     },
   };
 }
 
 /** One of some words. */
-export function choice<W extends string>(fallback: W, words: readonly W[]): Option<W> {
+export function choice<W>(fallback: W, words: readonly W[]): Option<W> {
   return {
     fallback,
+    words,
     read(where, name, value) {
-      if (!words.includes(value as W))
-        fail("OPTION", where, name, describe(value), words.map((w) => JSON.stringify(w)).join(" or "));
+      checkChoice(where, name, value, words);
       return value as W;
     },
   };
+}
+
+/** Refuses what is none of some words. */
+export function checkChoice(where: string, name: string, value: unknown, words: readonly unknown[]): void {
+  if (!words.includes(value)) fail("OPTION", where, name, describe(value), quoted(words));
+}
+
+/** An option as a kernel takes it: a word by its place; 0 where there is no such option, or a function in the place of a number. */
+export function numberOf(option: Option<unknown> | undefined, value: unknown): number {
+  if (typeof value === "string") return option?.words?.indexOf(value) ?? 0;
+  return typeof value === "function" ? 0 : Number(value ?? 0);
 }
 
 /** Numbers in any of the forms that inputs have, or nothing. */
@@ -75,7 +88,7 @@ export function callback<F>(): Option<F | undefined> {
   return {
     fallback: undefined,
     read(where, name, value) {
-      if (typeof value !== "function") fail("TYPE", where, name, describe(value), "a function");
+      if (typeof value !== "function") wrongType(where, name, value, "a function");
       return value as F;
     },
   };
@@ -118,7 +131,7 @@ export function readOptions<T extends OptionTable>(
 ): OptionValues<T> {
   if (given === undefined) return defaults;
   if (typeof given !== "object" || given === null || Array.isArray(given) || ArrayBuffer.isView(given)) {
-    fail("TYPE", where, "options", describe(given), "an object");
+    wrongType(where, "options", given, "an object");
   }
   let values: Record<string, unknown> = defaults;
   for (const name in given) {

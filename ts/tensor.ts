@@ -1,9 +1,8 @@
 /** Tensors: numbers with a shape, on arrays of the user's or in the core's memory. */
-import { describe, fail } from "./errors.js";
+import { type Lodging, lodge } from "#engine";
+import { fail, shapeText, wrongType } from "./errors.js";
 import { ADDRESS, checkShape, isTyped, sizeOf } from "./input.js";
-import { currentMemory } from "./runtime/engine.js";
-import type { CoreMemory } from "./runtime/memory.js";
-import { platform, type Registry } from "./runtime/platform.js";
+import { checkChoice } from "./options.js";
 import type { DType, FloatArray, Tensor, TypedArray } from "./types.js";
 
 /**
@@ -20,50 +19,40 @@ import type { DType, FloatArray, Tensor, TypedArray } from "./types.js";
  * ```
  */
 export function tensor<A extends TypedArray>(data: A, shape: readonly number[]): Tensor<A> {
-  if (!isTyped(data)) fail("TYPE", "tensor", "data", describe(data), "a typed array");
-  if (!Array.isArray(shape)) fail("TYPE", "tensor", "shape", describe(shape), "an array of lengths");
-  checkShape("tensor", "shape", shape);
-  if (sizeOf(shape) !== data.length) {
-    fail("SHAPE", "tensor", "shape", `[${shape.join(", ")}]`, `a shape of ${data.length} numbers`);
-  }
+  if (!isTyped(data)) wrongType("tensor", "data", data, "a typed array");
+  checkLengths("tensor", shape);
+  if (sizeOf(shape) !== data.length)
+    fail("SHAPE", "tensor", "shape", shapeText(shape), `a shape of ${data.length} numbers`);
   return { data, shape };
 }
 
-/** Gives back what a tensor held that was forgotten instead of disposed of. */
-let forgotten: Registry<() => void> | undefined;
-/** While a view is in use its tensor is: else its block could be given to another while numbers are written to it. */
-const owners = new WeakMap<FloatArray, AllocatedTensor>();
+function checkLengths(where: string, shape: unknown): void {
+  if (!Array.isArray(shape)) wrongType(where, "shape", shape, "an array of lengths");
+  checkShape(where, "shape", shape);
+}
+
 const DISPOSE: typeof Symbol.dispose = Symbol.dispose ?? Symbol.for("Symbol.dispose");
+
+/** An array of JavaScript's, where there is no room in the core. */
+function inArray(dtype: DType, length: number): Lodging {
+  const view = dtype === "float32" ? new Float32Array(length) : new Float64Array(length);
+  return { address: 0, view: () => view, give() {} };
+}
 
 /** A tensor in the core's memory: see {@link allocate}. */
 export class AllocatedTensor<A extends FloatArray = FloatArray> implements Tensor<A> {
-  #memory: CoreMemory | undefined;
+  #lodging: Lodging | undefined;
+  /** That of the lodging: it is asked for at every call. */
   #address: number;
-  #view: A | undefined;
-  /** The memory that the view is of: asking the view itself takes several times as long. */
-  #buffer: ArrayBuffer | undefined;
 
   /** @internal */
   constructor(
     readonly shape: readonly number[],
     readonly dtype: DType,
-    memory: CoreMemory | undefined,
   ) {
     const length = sizeOf(shape);
-    this.#memory = memory;
-    this.#address = 0;
-    if (memory === undefined) {
-      this.#view = (dtype === "float32" ? new Float32Array(length) : new Float64Array(length)) as A;
-      return;
-    }
-    const bytes = length * bytesOf(dtype);
-    const address = memory.take(bytes);
-    this.#address = address;
-    this.data.fill(0);
-    const { FinalizationRegistry: Finalizer } = platform();
-    if (Finalizer === undefined) return;
-    forgotten ??= new Finalizer((give: () => void) => give());
-    forgotten.register(this, () => memory.give(address, bytes), this);
+    this.#lodging = lodge(dtype, length) ?? inArray(dtype, length);
+    this.#address = this.#lodging.address;
   }
 
   /**
@@ -71,20 +60,10 @@ export class AllocatedTensor<A extends FloatArray = FloatArray> implements Tenso
    * property where it is used instead of keeping what it gave.
    */
   get data(): A {
-    if (!(#memory in this)) fail("TYPE", "tensor", "data", "read through a proxy", "the tensor itself");
-    const memory = this.#memory;
-    const view = this.#view;
-    if (memory === undefined || (view !== undefined && this.#buffer === memory.buffer)) {
-      if (view === undefined) fail("DISPOSED", "tensor", "data", "disposed of", "a tensor that is in use");
-      return view;
-    }
-    if (this.#address === 0) fail("DISPOSED", "tensor", "data", "disposed of", "a tensor that is in use");
-    const Type = this.dtype === "float32" ? Float32Array : Float64Array;
-    const fresh = new Type(memory.buffer, this.#address, sizeOf(this.shape)) as A;
-    this.#view = fresh;
-    this.#buffer = memory.buffer;
-    owners.set(fresh, this);
-    return fresh;
+    if (!(#lodging in this)) fail("TYPE", "tensor", "data", "read through a proxy", "the tensor itself");
+    if (this.#lodging === undefined)
+      fail("DISPOSED", "tensor", "data", "disposed of", "a tensor that is in use");
+    return this.#lodging.view() as A;
   }
 
   /** @internal 0 where the numbers are not in the core's memory, or were given back. */
@@ -94,29 +73,20 @@ export class AllocatedTensor<A extends FloatArray = FloatArray> implements Tenso
 
   /** Whether {@link dispose} was called. */
   get disposed(): boolean {
-    return this.#view === undefined && this.#address === 0;
+    return this.#lodging === undefined;
   }
 
   /** Gives the memory back; reading `data` then throws. A second call does nothing. */
   dispose(): void {
-    if (this.#memory !== undefined && this.#address !== 0) {
-      this.#memory.give(this.#address, sizeOf(this.shape) * bytesOf(this.dtype));
-      forgotten?.unregister(this);
-    }
-    this.#memory = undefined;
+    this.#lodging?.give();
+    this.#lodging = undefined;
     this.#address = 0;
-    this.#view = undefined;
-    this.#buffer = undefined;
   }
 
   /** `using x = allocate(...)` disposes of it at the end of the block. */
   [DISPOSE](): void {
     this.dispose();
   }
-}
-
-function bytesOf(dtype: DType): number {
-  return dtype === "float32" ? 4 : 8;
 }
 
 /**
@@ -139,10 +109,7 @@ export function allocate(shape: readonly number[], dtype?: "float32"): Allocated
 export function allocate(shape: readonly number[], dtype: "float64"): AllocatedTensor<Float64Array>;
 export function allocate(shape: readonly number[], dtype?: DType): AllocatedTensor;
 export function allocate(shape: readonly number[], dtype: DType = "float32"): AllocatedTensor {
-  if (!Array.isArray(shape)) fail("TYPE", "allocate", "shape", describe(shape), "an array of lengths");
-  checkShape("allocate", "shape", shape);
-  if (dtype !== "float32" && dtype !== "float64") {
-    fail("OPTION", "allocate", "dtype", describe(dtype), '"float32" or "float64"');
-  }
-  return new AllocatedTensor(Object.freeze([...shape]), dtype, currentMemory());
+  checkLengths("allocate", shape);
+  checkChoice("allocate", "dtype", dtype, ["float32", "float64"]);
+  return new AllocatedTensor(Object.freeze([...shape]), dtype);
 }

@@ -1,143 +1,68 @@
 /** Connectionist temporal classification: a loss between steps of logits and labels that do not say where they stand. */
-import { source } from "#part/ctc";
-import { type Arrays, type Call, define, type Family } from "../define.js";
-import { anything, choice, flag, number } from "../options.js";
+import { type Plan as Batch, door } from "#door/ctc";
+import { define, type Family } from "../define.js";
+import { flag } from "../options.js";
 import { type CtcReference, ctcLoss as reference } from "../reference/ctc.js";
-import { part } from "../runtime/engine.js";
-import type { FloatArray, Input, Loss } from "../types.js";
+import type { Input, Loss } from "../types.js";
 import {
   type CtcLayout,
   type CtcTargets,
-  checkBlank,
-  LAYOUTS,
-  readLengths,
-  readShape,
-  readTargets,
-  type Shape,
+  OF_TARGETS,
+  type Read,
+  readSequences,
   Spare,
+  spares,
 } from "./ctc/sequences.js";
 
 export * from "./ctc/decode.js";
 export * from "./ctc/posteriors.js";
 export type { CtcBatch, CtcLayout, CtcSample, CtcTargets } from "./ctc/sequences.js";
 
-interface Plan extends Shape {
-  readonly labels: number;
-  readonly blank: number;
-  readonly zeroInfinity: boolean;
-  readonly perLabel: boolean;
-  /** Arrays of the library's, for the next call. */
-  readonly lent: Lent;
-}
-
-interface Lent {
-  readonly inputLengths: Int32Array;
-  readonly targetLengths: Int32Array;
+interface Plan extends Batch, Read {
   readonly factors: Float64Array;
-  readonly labels: Int32Array | undefined;
 }
 
 const spare = {
-  inputLengths: /* @__PURE__ */ new Spare<Int32Array>(Int32Array),
-  targetLengths: /* @__PURE__ */ new Spare<Int32Array>(Int32Array),
+  .../* @__PURE__ */ spares(),
   factors: /* @__PURE__ */ new Spare<Float64Array>(Float64Array),
-  labels: /* @__PURE__ */ new Spare<Int32Array>(Int32Array),
 };
 
-/** The options as they were read. */
-interface Read {
-  readonly blank: number;
-  readonly inputLengths: unknown;
-  readonly targetLengths: unknown;
-  readonly layout: CtcLayout;
-  readonly zeroInfinity: boolean;
-}
-
-const kernels = /* @__PURE__ */ part(source);
-
 const family: Family<Plan, CtcReference> = {
-  part: kernels,
+  door,
   plan(call) {
-    const { where, reduction } = call;
-    const { blank, layout, zeroInfinity, ...given } = call.options as unknown as Read;
-    const logits = call.input(0);
-    const shape = readShape(where, logits, layout);
-    const { samples, steps, single } = shape;
-    checkBlank(where, blank, shape.classes);
-    const inputLengths = spare.inputLengths.take(samples);
-    const targetLengths = spare.targetLengths.take(samples);
-    readLengths(where, "inputLengths", given.inputLengths, single, () => steps, inputLengths);
-    const targets = readTargets(
-      { where, shape, blank, given: given.targetLengths, lengths: targetLengths, spare: spare.labels },
-      call.raw[1],
-    );
+    const read = readSequences(call, spare);
+    const { samples, single, targetLengths } = read;
+    const mean = call.reduction === "mean";
+    const backward = call.wants("logits");
     call.lossShape = single ? [] : [samples];
-    const mean = reduction === "mean";
     if (mean) call.divisor = samples;
     const factors: Float64Array = spare.factors.take(samples);
     for (let n = 0; n < samples; n++) {
       factors[n] = mean ? 1 / (samples * Math.max(1, targetLengths[n] as number)) : 1;
     }
     call.upstreamPerLoss(factors, factors as Float64Array<ArrayBuffer>);
-    call.real(logits);
-    call.ints(targets.labels);
-    call.ints(inputLengths);
-    call.ints(targetLengths);
     call.valueSlot("double");
     call.gradientSlot(0);
-    if (call.wants("logits")) call.doubles(factors);
-    else call.absent();
-    const labels = targets.own ? targets.labels : undefined;
-    const lent = { inputLengths, targetLengths, factors, labels };
-    return { ...shape, labels: targets.width, blank, zeroInfinity, perLabel: mean, lent };
+    call.doubles(backward ? factors : undefined);
+    const zeroInfinity = call.options.zeroInfinity as boolean;
+    return { ...read, zeroInfinity, perLabel: mean, backward, factors };
   },
-  scratch(exports, call, { steps, classes, labels }) {
-    const bytes = call.dtype === "float32" ? exports.ctc_scratch_f32 : exports.ctc_scratch_f64;
-    return bytes(steps, classes, labels, Number(call.wants("logits")));
+  slots: {
+    logits: 0,
+    targets: 1,
+    inputLengths: 2,
+    targetLengths: 3,
+    values: 4,
+    grad: 5,
+    factors: 6,
   },
-  wasm(exports, call, plan, at) {
-    const { samples, steps, classes, labels } = plan;
-    const kernel = call.dtype === "float32" ? exports.ctc_f32 : exports.ctc_f64;
-    const [logits, targets, inputLengths, targetLengths, values, grad, factors, scratch] = at as Eight;
-    return kernel(
-      samples,
-      steps,
-      classes,
-      labels,
-      Number(plan.timeMajor),
-      plan.blank,
-      Number(plan.zeroInfinity),
-      Number(plan.perLabel),
-      logits,
-      targets,
-      inputLengths,
-      targetLengths,
-      values,
-      grad,
-      factors,
-      scratch,
-    );
-  },
-  js(reference, _call: Call, { lent: _, single: __, ...plan }, at: Arrays) {
-    return reference({
-      ...plan,
-      logits: at[0] as FloatArray,
-      targets: at[1] as Int32Array,
-      inputLengths: at[2] as Int32Array,
-      targetLengths: at[3] as Int32Array,
-      values: at[4] as FloatArray | undefined,
-      grad: at[5] as FloatArray | undefined,
-      factors: at[6] as FloatArray | undefined,
-    });
-  },
-  finish(_call, { lent }) {
-    spare.inputLengths.give(lent.inputLengths);
-    spare.targetLengths.give(lent.targetLengths);
-    spare.factors.give(lent.factors);
-    if (lent.labels !== undefined) spare.labels.give(lent.labels);
+  finish(_call, { inputLengths, targetLengths, factors, targets }) {
+    spare.inputLengths.give(inputLengths);
+    spare.targetLengths.give(targetLengths);
+    spare.factors.give(factors);
+    if (targets.own) spare.labels.give(targets.labels);
   },
 };
-type Eight = [number, number, number, number, number, number, number, number];
 
 /** Options of {@link ctcLoss}. */
 export interface CtcOptions {
@@ -190,14 +115,7 @@ export const ctcLoss: Loss<[logits: Input, targets: CtcTargets], "logits", CtcOp
       { name: "logits", differentiable: true },
       { name: "targets", raw: true },
     ],
-    options: {
-      blank: number(0, { least: 0, integer: true }),
-      inputLengths: anything(),
-      targetLengths: anything(),
-      layout: choice("NTC", LAYOUTS),
-      zeroInfinity: flag(false),
-    },
+    options: { ...OF_TARGETS, zeroInfinity: flag(false) },
     family,
-    op: 0,
     reference,
   });

@@ -2,78 +2,32 @@
  * The energy-based losses: one loss per sample of energies [N, K], one energy per answer, and the answers [N] that are
  * correct. Low energy is good: a loss pushes the correct answer down and others up.
  */
-import { source } from "#part/energy";
-import {
-  type Arrays,
-  type Call,
-  define,
-  type Family,
-  type InputRow,
-  type Options,
-  readLabels,
-} from "../define.js";
-import { describe, fail, shapeText } from "../errors.js";
+import { door, type Plan } from "#door/energy";
+import { type Call, define, type Family, type InputRow, readLabels } from "../define.js";
+import { fail, shapeText, wrongShape, wrongType } from "../errors.js";
 import { isTyped, type Operand, placeOf, readOperand, sameShape, sizeOf } from "../input.js";
 import { array, choice, number } from "../options.js";
 import type { EnergyReference, Samples } from "../reference/energy.js";
 import * as reference from "../reference/energy.js";
-import { part } from "../runtime/engine.js";
 import type { FloatArray, Input, Loss, TypedArray } from "../types.js";
-
-/** The kernels' numbers: the table in crates/kernels/src/energy. */
-const OP = {
-  energyLoss: 0,
-  perceptronLoss: 1,
-  hingeLoss: 2,
-  logLoss: 3,
-  lvq2Loss: 4,
-  mceLoss: 5,
-  squareSquareLoss: 6,
-  squareExponentialLoss: 7,
-  nllLoss: 8,
-  meeLoss: 9,
-  contrastiveLoss: 10,
-  mostOffending: 11,
-} as const;
-
-/** What a table of numbers per answer has a row for; the core knows it by its place here. */
-const PER = ["all", "answer", "sample"] as const;
-
-interface Plan {
-  readonly rows: number;
-  readonly columns: number;
-  readonly dimensions: number;
-  readonly clouds: number;
-  readonly per: Samples["per"];
-}
 
 /** Energies that were ragged: how many answers each sample has. Behind them stands +Infinity. */
 interface Ragged extends Operand {
   readonly lengths?: readonly number[];
 }
 
-const kernels = /* @__PURE__ */ part(source);
-
 /** The family. `indices` says that it is no loss: where the most offending answers stand is asked for. */
 const energy = /* @__NO_SIDE_EFFECTS__ */ (indices = false): Family<Plan, EnergyReference> => ({
-  part: kernels,
+  door,
   plan(call) {
     const energies = call.input(0);
     const { shape } = energies;
-    if (shape.length !== 1 && shape.length !== 2) {
-      fail(
-        "RANK",
-        call.where,
-        energies.name,
-        `of shape ${shapeText(shape)}`,
-        "[N, K], or [K] for one sample",
-      );
-    }
+    if (shape.length !== 1 && shape.length !== 2)
+      wrongShape(call.where, energies, "[N, K], or [K] for one sample", "RANK");
     const columns = shape[shape.length - 1] as number;
     const leading = shape.slice(0, -1);
     const rows = sizeOf(leading);
-    if (columns === 0 && rows > 0)
-      fail("SHAPE", call.where, energies.name, `of shape ${shapeText(shape)}`, "at least one answer");
+    if (columns === 0 && rows > 0) wrongShape(call.where, energies, "at least one answer");
     const answers = readAnswers(call, leading, columns);
     const present = readMask(call, energies);
     checkPresent(call, answers, columns, present);
@@ -94,52 +48,26 @@ const energy = /* @__NO_SIDE_EFFECTS__ */ (indices = false): Family<Plan, Energy
     } else call.absent();
     call.gradientSlot(0);
     call.upstreamSlot();
-    return { rows, columns, dimensions: cloud.dimensions, clouds: cloud.count, per };
-  },
-  wasm(exports, call, { rows, columns, dimensions, clouds, per }, at) {
-    const [p0 = 0, p1 = 0] = call.parameters;
-    const kernel = call.dtype === "float32" ? exports.energy_f32 : exports.energy_f64;
-    const [energies, answers, lengths, table, coordinates, values, places, grad, upstream] = at as Nine;
-    return kernel(
-      call.op,
+    return {
       rows,
       columns,
-      dimensions,
-      PER.indexOf(per),
-      clouds,
-      energies,
-      answers,
-      lengths,
-      table,
-      coordinates,
-      values,
-      places,
-      grad,
-      upstream,
-      call.scale,
-      epsilonOf(call),
-      p0,
-      p1,
-    );
-  },
-  js(run, call, plan, at: Arrays) {
-    return run({
-      ...plan,
-      energies: at[0] as FloatArray,
-      answers: at[1] as Int32Array,
-      table: at[3] as FloatArray | undefined,
-      coordinates: at[4] as Float64Array | undefined,
+      dimensions: cloud.dimensions,
+      clouds: cloud.count,
+      per,
       epsilon: epsilonOf(call),
-      values: at[5] as FloatArray | undefined,
-      indices: at[6] as Int32Array | undefined,
-      grad: at[7] as FloatArray | undefined,
-      upstream: at[8] as FloatArray | undefined,
-      scale: call.scale,
-      parameters: call.parameters,
-    });
+    };
+  },
+  slots: {
+    energies: 0,
+    answers: 1,
+    table: 3,
+    coordinates: 4,
+    values: 5,
+    indices: 6,
+    grad: 7,
+    upstream: 8,
   },
 });
-type Nine = [number, number, number, number, number, number, number, number, number];
 
 /** Energies in any form that inputs have, or ragged: one array of energies per sample, of its own length. */
 function readEnergies(where: string, name: string, value: unknown): Ragged {
@@ -170,7 +98,7 @@ function readAnswers(call: Call, leading: readonly number[], columns: number): I
   const single = leading.length === 0 && answers.shape.length === 1 && answers.data.length === 1;
   if (!single && !sameShape(answers.shape, leading)) {
     const expected = leading.length === 0 ? "one answer" : `one answer per sample: ${shapeText(leading)}`;
-    fail("SHAPE", call.where, answers.name, `of shape ${shapeText(answers.shape)}`, expected);
+    wrongShape(call.where, answers, expected);
   }
   return readLabels(call.where, answers, 0, columns, `an answer: an index in [0, ${columns})`);
 }
@@ -188,7 +116,7 @@ function readMask(call: Call, energies: Ragged): Present | undefined {
       lengths === undefined
         ? `${shapeText(energies.shape)}, as ${energies.name}`
         : "none beside ragged energies";
-    fail("SHAPE", call.where, "mask", `of shape ${shapeText(mask.shape)}`, expected);
+    wrongShape(call.where, mask, expected);
   }
   const { data } = mask;
   for (let i = 0; i < data.length; i++) {
@@ -269,18 +197,12 @@ function readTable(
   if (logMeasure !== undefined) {
     if (single) return { table, per: "all" };
     if (matrix && shape[0] === rows) return { table, per: "sample" };
-    fail(
-      "SHAPE",
-      call.where,
-      table.name,
-      `of shape ${shapeText(shape)}`,
-      `[${columns}] or [${rows}, ${columns}]: one log-weight per answer`,
-    );
+    wrongShape(call.where, table, `[${columns}] or [${rows}, ${columns}]: one log-weight per answer`);
   }
   if (matrix && shape[0] === columns) return { table, per: "answer" };
   if ((matrix && shape[0] === rows) || (single && rows === 1)) return { table, per: "sample" };
   const expected = `[${columns}, ${columns}], [${rows}, ${columns}] or a function of (y, answer, sample)`;
-  return fail("SHAPE", call.where, table.name, `of shape ${shapeText(shape)}`, expected);
+  return wrongShape(call.where, table, expected);
 }
 
 /** Asks a function for the margin of every incorrect answer that is there. */
@@ -299,7 +221,7 @@ function marginsOf(
       if (k === answer || present?.(row, k) === false) continue;
       const value: unknown = margin(k, answer, row);
       if (typeof value !== "number")
-        fail("TYPE", call.where, `margin(${k}, ${answer}, ${row})`, describe(value), "a number");
+        wrongType(call.where, `margin(${k}, ${answer}, ${row})`, value, "a number");
       data[row * columns + k] = value;
     }
   }
@@ -323,7 +245,7 @@ function readCoordinates(
   const shared = (shape.length === 1 || shape.length === 2) && shape[0] === columns;
   if (!shared && !(shape.length === 3 && shape[0] === rows && shape[1] === columns)) {
     const expected = `[${columns}, D] for all samples, or [${rows}, ${columns}, D]`;
-    fail("SHAPE", call.where, "coordinates", `of shape ${shapeText(shape)}`, expected);
+    wrongShape(call.where, coordinates, expected);
   }
   const dimensions = shape.length === 1 ? 1 : (shape[shape.length - 1] as number);
   const doubles = data instanceof Float64Array ? data : Float64Array.from(data as FloatArray, Number);
@@ -362,7 +284,6 @@ const INCORRECT = {
   coordinates: { fallback: undefined, read: readPoints },
   epsilon: /* @__PURE__ */ number(0, { least: 0 }),
 };
-const first = (name: string) => (o: Options) => [o[name] as number];
 
 /** What every loss of this entry takes for energies: [N, K] or [K], or one array per sample, each of its own length. */
 export type Energies = Input | readonly (readonly number[] | TypedArray)[];
@@ -416,7 +337,6 @@ export const energyLoss: EnergyLoss<EnergyOptions> = /* @__PURE__ */ define({
   inputs: INPUTS,
   options: { mask },
   family: energy(),
-  op: OP.energyLoss,
   reference: reference.energyLoss,
 });
 
@@ -443,7 +363,6 @@ export const perceptronLoss: EnergyLoss<EnergyOptions> = /* @__PURE__ */ define(
   inputs: INPUTS,
   options: { mask },
   family: energy(),
-  op: OP.perceptronLoss,
   reference: reference.perceptronLoss,
 });
 
@@ -474,9 +393,8 @@ export const hingeLoss: EnergyLoss<MarginOptions> = /* @__PURE__ */ define({
   inputs: INPUTS,
   options: { ...INCORRECT, margin: number(1) },
   family: energy(),
-  op: OP.hingeLoss,
   reference: reference.hingeLoss,
-  parameters: first("margin"),
+  parameters: ["margin"],
 });
 
 /**
@@ -502,7 +420,6 @@ export const logLoss: EnergyLoss<OffenderOptions> = /* @__PURE__ */ define({
   inputs: INPUTS,
   options: INCORRECT,
   family: energy(),
-  op: OP.logLoss,
   reference: reference.logLoss,
 });
 
@@ -529,9 +446,8 @@ export const lvq2Loss: EnergyLoss<MarginOptions> = /* @__PURE__ */ define({
   inputs: INPUTS,
   options: { ...INCORRECT, margin: number(1, { least: 0 }) },
   family: energy(),
-  op: OP.lvq2Loss,
   reference: reference.lvq2Loss,
-  parameters: first("margin"),
+  parameters: ["margin"],
 });
 
 /**
@@ -557,7 +473,6 @@ export const mceLoss: EnergyLoss<OffenderOptions> = /* @__PURE__ */ define({
   inputs: INPUTS,
   options: INCORRECT,
   family: energy(),
-  op: OP.mceLoss,
   reference: reference.mceLoss,
 });
 
@@ -584,9 +499,8 @@ export const squareSquareLoss: EnergyLoss<MarginOptions> = /* @__PURE__ */ defin
   inputs: INPUTS,
   options: { ...INCORRECT, margin: number(1) },
   family: energy(),
-  op: OP.squareSquareLoss,
   reference: reference.squareSquareLoss,
-  parameters: first("margin"),
+  parameters: ["margin"],
 });
 
 /** Options of {@link squareExponentialLoss}. */
@@ -618,9 +532,8 @@ export const squareExponentialLoss: EnergyLoss<SquareExponentialOptions> = /* @_
   inputs: INPUTS,
   options: { ...INCORRECT, beta: number(1, { least: 0 }) },
   family: energy(),
-  op: OP.squareExponentialLoss,
   reference: reference.squareExponentialLoss,
-  parameters: first("beta"),
+  parameters: ["beta"],
 });
 
 /** Options of {@link nllLoss}. */
@@ -663,9 +576,8 @@ export const nllLoss: EnergyLoss<EnergyNllOptions> = /* @__PURE__ */ define({
   inputs: INPUTS,
   options: { mask, beta: number(1, { above: 0 }), logMeasure: array() },
   family: energy(),
-  op: OP.nllLoss,
   reference: reference.nllLoss,
-  parameters: first("beta"),
+  parameters: ["beta"],
 });
 
 /** Options of {@link meeLoss}. */
@@ -696,9 +608,8 @@ export const meeLoss: EnergyLoss<MeeOptions> = /* @__PURE__ */ define({
   inputs: INPUTS,
   options: { mask, beta: number(1, { above: 0, most: Number.MAX_VALUE }) },
   family: energy(),
-  op: OP.meeLoss,
   reference: reference.meeLoss,
-  parameters: first("beta"),
+  parameters: ["beta"],
 });
 
 /** How far above the correct answer of a sample an incorrect one, y, must be. */
@@ -754,9 +665,8 @@ export const contrastiveLoss: EnergyLoss<ContrastiveOptions> = /* @__PURE__ */ d
     },
   },
   family: energy(),
-  op: OP.contrastiveLoss,
   reference: reference.contrastiveLoss,
-  parameters: (o: Options) => [typeof o.margin === "number" ? o.margin : 0, o.surrogate === "log" ? 1 : 0],
+  parameters: ["margin", "surrogate"],
 });
 
 /** What {@link mostOffending} gives. */
@@ -777,7 +687,6 @@ const search: Search = /* @__PURE__ */ define({
   mapping: true,
   plain: true,
   family: energy(true),
-  op: OP.mostOffending,
   reference: reference.mostOffending,
 });
 

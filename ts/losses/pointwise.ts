@@ -1,43 +1,20 @@
 /** The pointwise losses: one loss per element of inputs that have, or broadcast to, one shape. */
-import { source } from "#part/pointwise";
+import { door, type Plan } from "#door/pointwise";
 import {
-  type Arrays,
   broadcastInputs,
   type Call,
-  checkDomain,
-  checkDomainInCore,
   type Domain,
   define,
   type Family,
   type InputRow,
-  type Options,
   sameRank,
-  wrongShape,
 } from "../define.js";
-import { fail, shapeText } from "../errors.js";
+import { shapeText, wrongShape } from "../errors.js";
 import { broadcastStrides, type Operand, sameShape, sizeOf } from "../input.js";
 import { array, flag, number } from "../options.js";
 import type { PointwiseReference } from "../reference/pointwise.js";
 import * as reference from "../reference/pointwise.js";
-import { part } from "../runtime/engine.js";
-import type { FloatArray, Input, Loss } from "../types.js";
-
-/** The kernels' numbers: the table in crates/kernels/src/pointwise. */
-const OP = {
-  l1Loss: 0,
-  mseLoss: 1,
-  smoothL1Loss: 2,
-  huberLoss: 3,
-  bceLoss: 4,
-  bceWithLogitsLoss: 5,
-  klDivLoss: 6,
-  poissonNllLoss: 7,
-  softMarginLoss: 8,
-  sigmoidFocalLoss: 9,
-  gaussianNllLoss: 10,
-  marginRankingLoss: 11,
-  hingeEmbeddingLoss: 12,
-} as const;
+import type { Input, Loss } from "../types.js";
 
 /** What differs between the losses of this family beside their formulas. */
 interface Rules {
@@ -49,15 +26,9 @@ interface Rules {
   readonly domain?: Domain;
 }
 
-interface Plan {
-  readonly count: number;
-}
-
-const kernels = /* @__PURE__ */ part(source);
-
 /** The family. */
 const pointwise = /* @__NO_SIDE_EFFECTS__ */ (rules: Rules = {}): Family<Plan, PointwiseReference> => ({
-  part: kernels,
+  door,
   plan(call) {
     const shapes = rules.shapes?.(call);
     const shape = rules.shape?.(call) ?? broadcastInputs(call, call.inputs.length, shapes);
@@ -67,8 +38,8 @@ const pointwise = /* @__NO_SIDE_EFFECTS__ */ (rules: Rules = {}): Family<Plan, P
     else if (call.reduction === "batchmean") call.divisor = call.input(0).shape[0] ?? 1;
     const { inputs } = call;
     for (let i = 0; i < inputs.length; i++) {
-      const operand = inputs[i] as Operand;
-      call.broadcast(operand, shape, shapes?.[i]);
+      const slot = call.broadcast(inputs[i], shape, shapes?.[i]);
+      if (rules.domain?.input === i) call.check(rules.domain, slot);
     }
     if (inputs.length < 3) call.absent();
     const { weight, posWeight } = call.options as { weight?: Operand; posWeight?: Operand };
@@ -80,61 +51,26 @@ const pointwise = /* @__NO_SIDE_EFFECTS__ */ (rules: Rules = {}): Family<Plan, P
     call.upstreamSlot();
     return { count };
   },
-  // what is refused must be found before anything is written
-  piece: (_plan, count) => (rules.domain === undefined ? { count } : undefined),
-  wasm(exports, call, { count }, at) {
-    const { parameters } = call;
-    if (rules.domain !== undefined) checkDomainInCore(exports, call, rules.domain, at);
-    const kernel = call.dtype === "float32" ? exports.pointwise_f32 : exports.pointwise_f64;
-    const to = at as Ten;
-    return kernel(
-      call.op,
-      count,
-      to[0],
-      to[1],
-      to[2],
-      to[3],
-      to[4],
-      to[5],
-      to[6],
-      to[7],
-      to[8],
-      to[9],
-      call.scale,
-      parameters[0] ?? 0,
-      parameters[1] ?? 0,
-      parameters[2] ?? 0,
-    );
+  slots: {
+    a: 0,
+    b: 1,
+    c: 2,
+    weight: 3,
+    posWeight: 4,
+    values: 5,
+    gradA: 6,
+    gradB: 7,
+    gradC: 8,
+    upstream: 9,
   },
-  js(loss, call, { count }, at: Arrays) {
-    checkDomain(call, rules.domain);
-    const [a, b, c, weight, posWeight, values, gradA, gradB, gradC, upstream] = at as (
-      | FloatArray
-      | undefined
-    )[];
-    const inputs = [a, b, c];
-    const grads = [gradA, gradB, gradC];
-    const { scale, parameters } = call;
-    return reference.runPointwise(loss, {
-      count,
-      inputs,
-      weight,
-      posWeight,
-      values,
-      grads,
-      upstream,
-      scale,
-      parameters,
-    });
-  },
+  js: reference.runPointwise,
 });
-type Ten = [number, number, number, number, number, number, number, number, number, number];
 
 /** The inputs have one shape. */
 function same(call: Call): readonly number[] {
   const { shape } = call.input(0);
   if (!sameShape(call.input(1).shape, shape))
-    wrongShape(call, 1, `the shape of ${call.input(0).name}: ${shapeText(shape)}`);
+    wrongShape(call.where, call.input(1), `the shape of ${call.input(0).name}: ${shapeText(shape)}`);
   return shape;
 }
 
@@ -142,7 +78,8 @@ function same(call: Call): readonly number[] {
 function likeInput(call: Call): readonly number[] {
   const { shape } = call.input(0);
   if (broadcastStrides(call.input(1).shape, shape) === undefined) {
-    wrongShape(call, 1, `a shape that broadcasts to that of ${call.input(0).name}: ${shapeText(shape)}`);
+    const expected = `a shape that broadcasts to that of ${call.input(0).name}: ${shapeText(shape)}`;
+    wrongShape(call.where, call.input(1), expected);
   }
   return shape;
 }
@@ -150,8 +87,7 @@ function likeInput(call: Call): readonly number[] {
 /** An option that is an array of factors: its shape broadcasts to that of the losses. */
 function factors(call: Call, given: Operand | undefined, shape: readonly number[]): Operand | undefined {
   if (given !== undefined && broadcastStrides(given.shape, shape) === undefined) {
-    const expected = `a shape that broadcasts to ${shapeText(shape)}`;
-    fail("SHAPE", call.where, given.name, `of shape ${shapeText(given.shape)}`, expected);
+    wrongShape(call.where, given, `a shape that broadcasts to ${shapeText(shape)}`);
   }
   return given;
 }
@@ -179,7 +115,6 @@ export const l1Loss: Loss<[input: Input, target: Input], "input" | "target"> = /
   inputs: INPUT_AND_TARGET,
   options: {},
   family: pointwise(),
-  op: OP.l1Loss,
   reference: reference.l1Loss,
 });
 
@@ -203,7 +138,6 @@ export const mseLoss: Loss<[input: Input, target: Input], "input" | "target"> = 
   inputs: INPUT_AND_TARGET,
   options: {},
   family: pointwise(),
-  op: OP.mseLoss,
   reference: reference.mseLoss,
 });
 
@@ -233,9 +167,8 @@ export const smoothL1Loss: Loss<[input: Input, target: Input], "input" | "target
     inputs: INPUT_AND_TARGET,
     options: { beta: number(1, { least: 0 }) },
     family: pointwise(),
-    op: OP.smoothL1Loss,
     reference: reference.smoothL1Loss,
-    parameters: (o: Options) => [o.beta as number],
+    parameters: ["beta"],
   });
 
 /** Options of {@link huberLoss}. */
@@ -264,9 +197,8 @@ export const huberLoss: Loss<[input: Input, target: Input], "input" | "target", 
     inputs: INPUT_AND_TARGET,
     options: { delta: number(1, { above: 0 }) },
     family: pointwise(),
-    op: OP.huberLoss,
     reference: reference.huberLoss,
-    parameters: (o: Options) => [o.delta as number],
+    parameters: ["delta"],
   });
 
 /** Options of {@link bceLoss}. */
@@ -303,13 +235,11 @@ export const bceLoss: Loss<[input: Input, target: Input], "input" | "target", Bc
       shape: same,
       domain: {
         input: 0,
-        slot: 0,
         kind: 0,
         holds: (x) => !(x < 0 || x > 1),
         expected: "a probability in [0, 1]",
       },
     }),
-    op: OP.bceLoss,
     reference: reference.bceLoss,
   });
 
@@ -351,7 +281,6 @@ export const bceWithLogitsLoss: Loss<
   inputs: INPUT_AND_TARGET,
   options: { weight: array(), posWeight: array() },
   family: pointwise({ shape: same }),
-  op: OP.bceWithLogitsLoss,
   reference: reference.bceWithLogitsLoss,
 });
 
@@ -385,9 +314,8 @@ export const klDivLoss: Loss<[input: Input, target: Input], "input" | "target", 
     options: { logTarget: flag(false) },
     reductions: ["batchmean"],
     family: pointwise(),
-    op: OP.klDivLoss,
     reference: reference.klDivLoss,
-    parameters: (o: Options) => [o.logTarget === true ? 1 : 0],
+    parameters: ["logTarget"],
   });
 
 /** Options of {@link poissonNllLoss}. */
@@ -422,9 +350,8 @@ export const poissonNllLoss: Loss<[input: Input, target: Input], "input", Poisso
     inputs: INPUT_AND_FIXED_TARGET,
     options: { logInput: flag(true), full: flag(false), eps: number(1e-8, { least: 0 }) },
     family: pointwise(),
-    op: OP.poissonNllLoss,
     reference: reference.poissonNllLoss,
-    parameters: (o: Options) => [o.logInput === true ? 1 : 0, o.full === true ? 1 : 0, o.eps as number],
+    parameters: ["logInput", "full", "eps"],
   });
 
 /**
@@ -446,7 +373,6 @@ export const softMarginLoss: Loss<[input: Input, target: Input], "input"> = /* @
   inputs: INPUT_AND_FIXED_TARGET,
   options: {},
   family: pointwise({ shape: likeInput }),
-  op: OP.softMarginLoss,
   reference: reference.softMarginLoss,
 });
 
@@ -482,9 +408,8 @@ export const sigmoidFocalLoss: Loss<[input: Input, target: Input], "input", Sigm
     inputs: INPUT_AND_FIXED_TARGET,
     options: { alpha: number(0.25, { most: 1 }), gamma: number(2, { least: 0 }) },
     family: pointwise({ shape: same }),
-    op: OP.sigmoidFocalLoss,
     reference: reference.sigmoidFocalLoss,
-    parameters: (o: Options) => [o.alpha as number, o.gamma as number],
+    parameters: ["alpha", "gamma"],
   });
 
 /** Options of {@link gaussianNllLoss}. */
@@ -497,7 +422,8 @@ export interface GaussianNllOptions {
 
 /** A variance per element, or per row: then its last axis is missing or of length 1. */
 function alignVariance(call: Call): readonly number[] {
-  const { name, shape } = call.input(2);
+  const variance = call.input(2);
+  const { shape } = variance;
   if (shape.length === 0) return shape;
   const input = call.input(0).shape;
   if (sameShape(shape, input)) return shape;
@@ -505,7 +431,7 @@ function alignVariance(call: Call): readonly number[] {
   if (sameShape(shape, rows)) return [...shape, 1];
   if (shape[shape.length - 1] === 1 && sameShape(shape.slice(0, -1), rows)) return shape;
   const expected = `a number, or of shape ${[input, [...rows, 1], rows].map(shapeText).join(" or ")}`;
-  return fail("SHAPE", call.where, name, `of shape ${shapeText(shape)}`, expected);
+  return wrongShape(call.where, variance, expected);
 }
 
 /**
@@ -537,11 +463,10 @@ export const gaussianNllLoss: Loss<
   options: { full: flag(false), eps: number(1e-6, { least: 0 }) },
   family: pointwise({
     shapes: (call) => [call.input(0).shape, call.input(1).shape, alignVariance(call)],
-    domain: { input: 2, slot: 2, kind: 2, holds: (x) => !(x < 0), expected: "a variance: 0 or more" },
+    domain: { input: 2, kind: 2, holds: (x) => !(x < 0), expected: "a variance: 0 or more" },
   }),
-  op: OP.gaussianNllLoss,
   reference: reference.gaussianNllLoss,
-  parameters: (o: Options) => [o.full === true ? 1 : 0, o.eps as number],
+  parameters: ["full", "eps"],
 });
 
 /** Options of {@link marginRankingLoss}. */
@@ -588,9 +513,8 @@ export const marginRankingLoss: Loss<
   ],
   options: { margin: number(0) },
   family: pointwise({ shape: ofSameRank }),
-  op: OP.marginRankingLoss,
   reference: reference.marginRankingLoss,
-  parameters: (o: Options) => [o.margin as number],
+  parameters: ["margin"],
 });
 
 /** Options of {@link hingeEmbeddingLoss}. */
@@ -622,9 +546,8 @@ export const hingeEmbeddingLoss: Loss<[input: Input, target: Input], "input", Hi
     inputs: INPUT_AND_FIXED_TARGET,
     options: { margin: number(1) },
     family: pointwise({
-      domain: { input: 1, slot: 1, kind: 1, holds: (t) => t === 1 || t === -1, expected: "1 or -1" },
+      domain: { input: 1, kind: 1, holds: (t) => t === 1 || t === -1, expected: "1 or -1" },
     }),
-    op: OP.hingeEmbeddingLoss,
     reference: reference.hingeEmbeddingLoss,
-    parameters: (o: Options) => [o.margin as number],
+    parameters: ["margin"],
   });

@@ -2,59 +2,20 @@
  * The rowwise losses: one loss per row of an input [N, C], or per position of [N, C, d1, ..., dk], and the functions over the last
  * axis that they rest on.
  */
-import { source } from "#part/rowwise";
-import {
-  type Addresses,
-  type Arrays,
-  type Call,
-  define,
-  type Family,
-  type InputRow,
-  type Options,
-  readLabels,
-} from "../define.js";
-import { describe, fail, shapeText } from "../errors.js";
+import { door, type Plan } from "#door/rowwise";
+import { type Call, define, type Family, type InputRow, readLabels } from "../define.js";
+import { arrayOf, describe, fail, shapeText, wrongShape, wrongType } from "../errors.js";
 import { isTyped, type Operand, readOperand, sameShape, sizeOf } from "../input.js";
-import { array, number } from "../options.js";
+import { array, choice, number } from "../options.js";
 import type { RowwiseReference } from "../reference/rowwise.js";
 import * as reference from "../reference/rowwise.js";
-import { part } from "../runtime/engine.js";
-import type { Exports } from "../runtime/generated/exports.js";
-import type { FloatArray, Input, Loss, Mapping } from "../types.js";
-
-/** The kernels' numbers: the table in crates/kernels/src/rowwise. */
-const OP = {
-  crossEntropyLoss: 0,
-  crossEntropyLossProbabilities: 1,
-  nllLoss: 2,
-  multiMarginLoss: 3,
-  multiLabelMarginLoss: 4,
-  multiLabelSoftMarginLoss: 5,
-  logSumExp: 6,
-  logSoftmax: 7,
-  softmax: 8,
-} as const;
+import type { Input, Loss, Mapping } from "../types.js";
 
 /** What the targets of a rowwise loss are. */
 type Targets = "classes" | "classes or probabilities" | "sets" | "scores" | "none";
 
-interface Plan {
-  readonly op: number;
-  readonly rows: number;
-  readonly columns: number;
-  /** How far apart the numbers of a row stand: the product of the axes behind the classes. */
-  readonly inner: number;
-  /** As many rows that stand apart are brought together at a time. */
-  readonly turned: number;
-}
-
-/** So many numbers of rows that stand apart are brought together at a time: what stays in the first cache. */
-const TURNED = 2048;
-
 /** Whole numbers that a label option may be: what an Int32Array holds. */
 const INT32 = 2 ** 31;
-
-const kernels = /* @__PURE__ */ part(source);
 
 /**
  * The family: the input's last axis is a row, and there is a value per row or per number of it; or one per position of an input
@@ -64,16 +25,14 @@ const rowwise = (
   targets: Targets,
   per: "row" | "number" | "position" = "row",
 ): Family<Plan, RowwiseReference> => ({
-  part: kernels,
+  door,
   plan(call) {
     const input = call.input(0);
     const { shape } = input;
     const rank = shape.length;
     const flat = per === "row" && (targets === "classes" || targets === "sets");
-    if (rank === 0 || (flat && rank > 2)) {
-      const expected = flat ? "[N, C], or [C] for one row" : "at least one axis";
-      fail("RANK", call.where, input.name, `of shape ${shapeText(shape)}`, expected);
-    }
+    if (rank === 0 || (flat && rank > 2))
+      wrongShape(call.where, input, flat ? "[N, C], or [C] for one row" : "at least one axis", "RANK");
     const apart = per === "position" && rank > 2;
     const columns = shape[apart ? 1 : rank - 1] as number;
     const [samples] = shape as [number];
@@ -81,8 +40,7 @@ const rowwise = (
     const rows = sizeOf(leading);
     // 0 / 0 where there is no sample
     const inner = (apart && rows / samples) || 1;
-    if (columns === 0 && rows > 0)
-      fail("SHAPE", call.where, input.name, `of shape ${shapeText(shape)}`, "at least one class");
+    if (columns === 0 && rows > 0) wrongShape(call.where, input, "at least one class");
     call.lossShape = per === "number" ? shape : leading;
     const weight = readWeight(call, columns);
     const labels = readTargets(call, targets, input, leading, columns);
@@ -97,109 +55,24 @@ const rowwise = (
     if (scores !== undefined) call.gradientSlot(1);
     else call.absent();
     call.upstreamSlot();
-    let turned = 0;
-    if (inner > 1) {
-      turned = Math.max(16, Math.floor(TURNED / columns));
-      call.work(4 * turned * columns * (call.dtype === "float32" ? 4 : 8));
-    }
-    const { op } = call;
-    return {
-      op: op === OP.crossEntropyLoss && labels === undefined ? OP.crossEntropyLossProbabilities : op,
-      rows,
-      columns,
-      inner,
-      turned,
-    };
+    return { rows, columns, inner };
   },
-  wasm(exports, call, plan, at) {
-    return plan.inner === 1 ? rowsTogether(exports, call, plan, at) : rowsApart(exports, call, plan, at);
-  },
-  js(reference, call, { rows, columns, inner }, at: Arrays) {
-    return reference({
-      rows,
-      columns,
-      inner,
-      input: at[0] as FloatArray,
-      labels: at[1] as Int32Array | undefined,
-      target: at[2] as FloatArray | undefined,
-      weight: at[3] as FloatArray | undefined,
-      values: at[4] as FloatArray | undefined,
-      gradInput: at[5] as FloatArray | undefined,
-      gradTarget: at[6] as FloatArray | undefined,
-      upstream: at[7] as FloatArray | undefined,
-      scale: call.scale,
-      parameters: call.parameters,
-    });
+  slots: {
+    input: 0,
+    labels: 1,
+    target: 2,
+    weight: 3,
+    values: 4,
+    gradInput: 5,
+    gradTarget: 6,
+    upstream: 7,
   },
 });
-type Eight = [number, number, number, number, number, number, number, number];
-type Nine = [...Eight, room: number];
-
-/** Runs the kernel on rows whose numbers stand side by side. */
-function rowsTogether(exports: Exports, call: Call, { op, rows, columns }: Plan, at: Addresses): number {
-  const [p0 = 0, p1 = 0] = call.parameters;
-  const kernel = call.dtype === "float32" ? exports.rowwise_f32 : exports.rowwise_f64;
-  const [input, labels, target, weight, values, gradInput, gradTarget, upstream] = at as Eight;
-  return kernel(
-    op,
-    rows,
-    columns,
-    input,
-    labels,
-    target,
-    weight,
-    values,
-    gradInput,
-    gradTarget,
-    upstream,
-    call.scale,
-    p0,
-    p1,
-  );
-}
-
-/** Runs it on rows that stand apart: as many at a time as there is room for are brought together, and their gradients go back. */
-function rowsApart(exports: Exports, call: Call, plan: Plan, at: Addresses): number {
-  const { columns, inner, turned } = plan;
-  const [input, labels, target, weight, values, gradInput, gradTarget, upstream, room] = at as Nine;
-  const bytes = call.dtype === "float32" ? 4 : 8;
-  let sum = 0;
-  for (let first = 0; first < plan.rows; first += turned) {
-    const rows = Math.min(turned, plan.rows - first);
-    const place = (apart: number, i: number): number => apart && room + i * turned * columns * bytes;
-    const turn = (apart: number, i: number, back = 0): number => {
-      const to = place(apart, i);
-      if (to) exports.turn_rows(apart, to, plan.rows, columns, inner, first, rows, bytes, back);
-      return to;
-    };
-    const from = (address: number, size: number): number => address && address + first * size;
-    sum += rowsTogether(exports, call, { ...plan, rows }, [
-      turn(input, 0),
-      from(labels, 4),
-      turn(target, 1),
-      weight,
-      from(values, bytes),
-      place(gradInput, 2),
-      place(gradTarget, 3),
-      from(upstream, bytes),
-    ]);
-    turn(gradInput, 2, 1);
-    turn(gradTarget, 3, 1);
-  }
-  return sum;
-}
 
 function readWeight(call: Call, columns: number): Operand | undefined {
   const weight = call.options.weight as Operand | undefined;
-  if (weight !== undefined && !(weight.shape.length === 1 && weight.data.length === columns)) {
-    fail(
-      "SHAPE",
-      call.where,
-      "weight",
-      `of shape ${shapeText(weight.shape)}`,
-      `one factor per class: [${columns}]`,
-    );
-  }
+  if (weight !== undefined && !(weight.shape.length === 1 && weight.data.length === columns))
+    wrongShape(call.where, weight, `one factor per class: [${columns}]`);
   return weight;
 }
 
@@ -221,13 +94,7 @@ function readTargets(
       scores: [input.shape],
       "classes or probabilities": [leading, input.shape],
     }[targets];
-    fail(
-      "SHAPE",
-      call.where,
-      target.name,
-      `of shape ${shapeText(target.shape)}`,
-      wanted.map(shapeText).join(" or "),
-    );
+    wrongShape(call.where, target, wanted.map(shapeText).join(" or "));
   }
   if (!classes) return undefined;
   const ignore = call.options.ignoreIndex as number | undefined;
@@ -243,14 +110,14 @@ function readSets(call: Call, shape: readonly number[], columns: number): Int32A
   if (Array.isArray(given)) {
     const sets = (shape.length === 2 ? given : [given]) as unknown[];
     if (sets.length !== rows)
-      fail("SHAPE", call.where, "target", `an array of ${sets.length}`, `one set of labels per row: ${rows}`);
+      fail("SHAPE", call.where, "target", arrayOf(sets.length), `one set of labels per row: ${rows}`);
     const labels = new Int32Array(rows * columns).fill(-1);
     sets.forEach((set, row) => {
       const place = shape.length === 2 ? `[${row}]` : "";
       if (!Array.isArray(set) && !isTyped(set))
-        fail("TYPE", call.where, "target", describe(set), "an array of labels", place);
+        wrongType(call.where, "target", set, "an array of labels", place);
       if (set.length > columns)
-        fail("LENGTH", call.where, "target", `an array of ${set.length}`, `at most ${columns} labels`, place);
+        fail("LENGTH", call.where, "target", arrayOf(set.length), `at most ${columns} labels`, place);
       for (let i = 0; i < set.length; i++) {
         const label: unknown = set[i];
         if (typeof label !== "number" || !Number.isInteger(label) || label < -1 || label >= columns) {
@@ -262,15 +129,8 @@ function readSets(call: Call, shape: readonly number[], columns: number): Int32A
     return labels;
   }
   const target = readOperand(call.where, "target", given);
-  if (!sameShape(target.shape, shape)) {
-    fail(
-      "SHAPE",
-      call.where,
-      "target",
-      `of shape ${shapeText(target.shape)}`,
-      `${shapeText(shape)}, or ragged arrays of labels`,
-    );
-  }
+  if (!sameShape(target.shape, shape))
+    wrongShape(call.where, target, `${shapeText(shape)}, or ragged arrays of labels`);
   return readLabels(call.where, target, -1, columns, expected);
 }
 
@@ -352,9 +212,8 @@ export const crossEntropyLoss: Loss<[input: Input, target: Input], "input" | "ta
     inputs: INPUT_AND_CLASSES,
     options: { weight, ignoreIndex, labelSmoothing: number(0, { least: 0, most: 1 }) },
     family: rowwise("classes or probabilities", "position"),
-    op: OP.crossEntropyLoss,
     reference: reference.crossEntropyLoss,
-    parameters: (o: Options) => [o.ignoreIndex as number, o.labelSmoothing as number],
+    parameters: ["ignoreIndex", "labelSmoothing"],
   });
 
 /** Options of {@link nllLoss}. */
@@ -387,9 +246,8 @@ export const nllLoss: Loss<[input: Input, target: Input], "input", NllOptions> =
   inputs: INPUT_AND_LABELS,
   options: { weight, ignoreIndex },
   family: rowwise("classes", "position"),
-  op: OP.nllLoss,
   reference: reference.nllLoss,
-  parameters: (o: Options) => [o.ignoreIndex as number],
+  parameters: ["ignoreIndex"],
 });
 
 /** Options of {@link multiMarginLoss}. */
@@ -422,20 +280,13 @@ export const multiMarginLoss: Loss<[input: Input, target: Input], "input", Multi
     name: "multiMarginLoss",
     inputs: INPUT_AND_LABELS,
     options: {
-      p: {
-        fallback: 1,
-        read(where: string, name: string, value: unknown) {
-          if (value !== 1 && value !== 2) fail("OPTION", where, name, describe(value), "1 or 2");
-          return value;
-        },
-      },
+      p: choice(1, [1, 2]),
       margin: number(1),
       weight,
     },
     family: rowwise("classes"),
-    op: OP.multiMarginLoss,
     reference: reference.multiMarginLoss,
-    parameters: (o: Options) => [o.p as number, o.margin as number],
+    parameters: ["p", "margin"],
   });
 
 /**
@@ -465,7 +316,6 @@ export const multiLabelMarginLoss: Loss<
   ],
   options: {},
   family: rowwise("sets"),
-  op: OP.multiLabelMarginLoss,
   reference: reference.multiLabelMarginLoss,
 });
 
@@ -499,7 +349,6 @@ export const multiLabelSoftMarginLoss: Loss<
   inputs: INPUT_AND_SCORES,
   options: { weight },
   family: rowwise("scores"),
-  op: OP.multiLabelSoftMarginLoss,
   reference: reference.multiLabelSoftMarginLoss,
 });
 
@@ -523,7 +372,6 @@ export const logSumExp: Mapping<[input: Input], "input"> = /* @__PURE__ */ defin
   options: {},
   mapping: true,
   family: rowwise("none"),
-  op: OP.logSumExp,
   reference: reference.logSumExp,
 });
 
@@ -547,7 +395,6 @@ export const logSoftmax: Mapping<[input: Input], "input"> = /* @__PURE__ */ defi
   options: {},
   mapping: true,
   family: rowwise("none", "number"),
-  op: OP.logSoftmax,
   reference: reference.logSoftmax,
 });
 
@@ -571,6 +418,5 @@ export const softmax: Mapping<[input: Input], "input"> = /* @__PURE__ */ define(
   options: {},
   mapping: true,
   family: rowwise("none", "number"),
-  op: OP.softmax,
   reference: reference.softmax,
 });

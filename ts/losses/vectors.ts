@@ -1,42 +1,25 @@
 /** Functions and losses of vectors: the last axis is a vector, one number per vector comes out. */
-import { source } from "#part/vectors";
+import { door, type Plan as Lengths } from "#door/vectors";
 import {
-  type Arrays,
   broadcastInputs,
   type Call,
-  checkDomain,
-  checkDomainInCore,
   type Domain,
   define,
   type Family,
   type InputRow,
-  type Options,
   sameRank,
-  wrongShape,
 } from "../define.js";
-import { describe, fail, shapeText } from "../errors.js";
-import { broadcastShape, broadcastStrides, type Operand, sizeOf, walk } from "../input.js";
+import { arrayOf, describe, fail, quoted, shapeText, wrongShape, wrongType } from "../errors.js";
+import { broadcastShape, broadcastStrides, type Operand, sizeOf, walk, wrongLength } from "../input.js";
 import { flag, number } from "../options.js";
-import type { VectorsReference } from "../reference/vectors.js";
+import type { Vectors, VectorsReference } from "../reference/vectors.js";
 import * as reference from "../reference/vectors.js";
-import { part } from "../runtime/engine.js";
-import type { FloatArray, Input, Loss, Mapping } from "../types.js";
-
-/** The kernels' numbers: the table in crates/kernels/src/vectors. */
-const OP = {
-  pairwiseDistance: 0,
-  cosineSimilarity: 1,
-  cosineEmbeddingLoss: 2,
-  tripletMarginLoss: 3,
-  tripletMarginWithDistanceLoss: 4,
-} as const;
+import type { Input, Loss, Mapping } from "../types.js";
 
 /** What goes in: two vectors, two and a target per pair, three. */
 type Layout = "pairs" | "labelled pairs" | "triplets";
 
-interface Plan {
-  readonly count: number;
-  readonly length: number;
+interface Plan extends Lengths {
   /** What a caller's own distance gave: it is called before arrays are placed, for it may call this library itself. */
   readonly planned?: Planned;
 }
@@ -46,13 +29,11 @@ interface Planned {
   readonly grads: readonly (Float64Array | undefined)[];
 }
 
-const SIGNS: Domain = { input: 2, slot: 3, kind: 1, holds: (t) => t === 1 || t === -1, expected: "1 or -1" };
-
-const kernels = /* @__PURE__ */ part(source);
+const SIGNS: Domain = { input: 2, kind: 1, holds: (t) => t === 1 || t === -1, expected: "1 or -1" };
 
 /** The family. */
 const vectors = /* @__NO_SIDE_EFFECTS__ */ (layout: Layout): Family<Plan, VectorsReference> => ({
-  part: kernels,
+  door,
   plan(call) {
     const inputs = layout === "triplets" ? 3 : 2;
     if (layout !== "pairs") sameRank(call, inputs);
@@ -63,7 +44,7 @@ const vectors = /* @__NO_SIDE_EFFECTS__ */ (layout: Layout): Family<Plan, Vector
     const leading = withTarget(call, target, shape.slice(0, -1));
     if (target !== undefined) shape = [...leading, length];
     const count = sizeOf(leading);
-    if (length === 0 && count > 0) wrongShape(call, 0, "vectors of at least one number");
+    if (length === 0 && count > 0) wrongShape(call.where, call.input(0), "vectors of at least one number");
     call.lossShape = leading;
     if (call.reduction === "mean") call.divisor = count;
     const { distance } = call.options;
@@ -75,7 +56,8 @@ const vectors = /* @__NO_SIDE_EFFECTS__ */ (layout: Layout): Family<Plan, Vector
       if (i < inputs && planned === undefined) call.broadcast(call.inputs[i], shape);
       else call.absent();
     }
-    call.broadcast(target, leading);
+    const targets = call.broadcast(target, leading);
+    if (target !== undefined) call.check(SIGNS, targets);
     call.valueSlot();
     for (let i = 0; i < 3; i++) {
       if (i < inputs) call.gradientSlot(i, shape);
@@ -85,34 +67,9 @@ const vectors = /* @__NO_SIDE_EFFECTS__ */ (layout: Layout): Family<Plan, Vector
     else call.absent();
     return planned === undefined ? { count, length } : { count, length, planned };
   },
-  wasm(exports, call, { count, length }, at) {
-    if (layout === "labelled pairs") checkDomainInCore(exports, call, SIGNS, at);
-    const [p0 = 0, p1 = 0, p2 = 0, p3 = 0] = call.parameters;
-    const kernel = call.dtype === "float32" ? exports.vectors_f32 : exports.vectors_f64;
-    const [a, b, c, target, values, gradA, gradB, gradC, upstream] = at as Nine;
-    const { op } = call;
-    return kernel(
-      op,
-      count,
-      length,
-      a,
-      b,
-      c,
-      target,
-      values,
-      gradA,
-      gradB,
-      gradC,
-      upstream,
-      call.scale,
-      p0,
-      p1,
-      p2,
-      p3,
-    );
-  },
-  js(run, call, { count, length, planned }, at: Arrays) {
-    const [a, b, c, target, values, gradA, gradB, gradC, upstream] = at as (FloatArray | undefined)[];
+  slots: { a: 0, b: 1, c: 2, target: 3, values: 4, gradA: 5, gradB: 6, gradC: 7, upstream: 8 },
+  js(run, given: Vectors & Plan) {
+    const { planned, values, gradA, gradB, gradC } = given;
     if (planned !== undefined) {
       values?.set(planned.values);
       gradA?.set(planned.grads[0] as Float64Array);
@@ -120,56 +77,25 @@ const vectors = /* @__NO_SIDE_EFFECTS__ */ (layout: Layout): Family<Plan, Vector
       gradC?.set(planned.grads[2] as Float64Array);
       return planned.sum;
     }
-    if (layout === "labelled pairs") checkDomain(call, SIGNS);
-    return run({
-      count,
-      length,
-      a: a as FloatArray,
-      b: b as FloatArray,
-      c,
-      target,
-      values,
-      gradA,
-      gradB,
-      gradC,
-      upstream,
-      scale: call.scale,
-      parameters: call.parameters,
-    });
+    return run(given);
   },
 });
-type Nine = [number, number, number, number, number, number, number, number, number];
 
 /** One target for one pair [D], or a row of targets for a row of pairs [N, D], as PyTorch. */
 function checkTargetRank(call: Call): void {
-  const { shape } = call.input(0);
-  if (shape.length !== 1 && shape.length !== 2) {
-    fail(
-      "RANK",
-      call.where,
-      call.input(0).name,
-      `of shape ${shapeText(shape)}`,
-      "[N, D], or [D] for one pair",
-    );
-  }
+  const input = call.input(0);
+  const rank = input.shape.length;
+  if (rank !== 1 && rank !== 2) wrongShape(call.where, input, "[N, D], or [D] for one pair", "RANK");
   const target = call.input(2);
-  if (target.shape.length !== shape.length - 1) {
-    fail(
-      "RANK",
-      call.where,
-      target.name,
-      `of shape ${shapeText(target.shape)}`,
-      shape.length === 1 ? "one number" : "[N]: one number per pair",
-    );
-  }
+  if (target.shape.length === rank - 1) return;
+  wrongShape(call.where, target, rank === 1 ? "one number" : "[N]: one number per pair", "RANK");
 }
 
 /** The shape of the losses: there is one per vector and target. */
 function withTarget(call: Call, target: Operand | undefined, leading: readonly number[]): readonly number[] {
   if (target === undefined) return leading;
   const shape = broadcastShape(leading, target.shape);
-  if (shape === undefined)
-    fail("SHAPE", call.where, target.name, `of shape ${shapeText(target.shape)}`, shapeText(leading));
+  if (shape === undefined) wrongShape(call.where, target, shapeText(leading));
   return shape;
 }
 
@@ -224,23 +150,20 @@ function copyOf({ data, shape }: Operand, wide: readonly number[]): Float64Array
 
 /** What a caller's distance gave is what it should have given. */
 function checkDistance(call: Call, given: DistanceAndGrad, length: number): DistanceAndGrad {
-  const expected = "an object { value, gradX, gradY }";
+  const { where } = call;
   if (typeof given !== "object" || given === null)
-    fail("TYPE", call.where, "distance(x, y)", describe(given), expected);
-  if (typeof given.value !== "number")
-    fail("TYPE", call.where, "distance(x, y).value", describe(given.value), "a number");
+    wrongType(where, "distance(x, y)", given, "an object { value, gradX, gradY }");
+  if (typeof given.value !== "number") wrongType(where, "distance(x, y).value", given.value, "a number");
   if (!call.gradients) return given;
   for (const name of ["gradX", "gradY"] as const) {
+    const argument = `distance(x, y).${name}`;
     const grad: unknown = given[name];
-    if (!Array.isArray(grad) && !ArrayBuffer.isView(grad))
-      fail("TYPE", call.where, `distance(x, y).${name}`, describe(grad), `an array of ${length}`);
-    const own = (grad as ArrayLike<unknown>).length;
-    if (own !== length)
-      fail("LENGTH", call.where, `distance(x, y).${name}`, `an array of ${own}`, `an array of ${length}`);
-    for (let i = 0; i < own; i++) {
-      const slope = (grad as ArrayLike<unknown>)[i];
-      if (typeof slope !== "number")
-        fail("TYPE", call.where, `distance(x, y).${name}`, describe(slope), "a number", `[${i}]`);
+    if (!Array.isArray(grad) && !ArrayBuffer.isView(grad)) wrongType(where, argument, grad, arrayOf(length));
+    const slopes = grad as ArrayLike<unknown>;
+    if (slopes.length !== length) wrongLength(where, argument, slopes.length, length);
+    for (let i = 0; i < length; i++) {
+      const slope = slopes[i];
+      if (typeof slope !== "number") wrongType(where, argument, slope, "a number", `[${i}]`);
     }
   }
   return given;
@@ -288,9 +211,8 @@ export const pairwiseDistance: Mapping<[x1: Input, x2: Input], "x1" | "x2", Pair
     options: { p: number(2, { least: 1 }), eps: number(1e-6) },
     mapping: true,
     family: vectors("pairs"),
-    op: OP.pairwiseDistance,
     reference: reference.pairwiseDistance,
-    parameters: (o: Options) => [o.p as number, o.eps as number],
+    parameters: ["p", "eps"],
   });
 
 /**
@@ -316,7 +238,6 @@ export const cosineSimilarity: Mapping<[x1: Input, x2: Input], "x1" | "x2"> = /*
   options: {},
   mapping: true,
   family: vectors("pairs"),
-  op: OP.cosineSimilarity,
   reference: reference.cosineSimilarity,
 });
 
@@ -357,9 +278,8 @@ export const cosineEmbeddingLoss: Loss<
   ],
   options: { margin: number(0) },
   family: vectors("labelled pairs"),
-  op: OP.cosineEmbeddingLoss,
   reference: reference.cosineEmbeddingLoss,
-  parameters: (o: Options) => [o.margin as number],
+  parameters: ["margin"],
 });
 
 /** Options of {@link tripletMarginLoss}. */
@@ -407,9 +327,8 @@ export const tripletMarginLoss: Loss<
     swap: flag(false),
   },
   family: vectors("triplets"),
-  op: OP.tripletMarginLoss,
   reference: reference.tripletMarginLoss,
-  parameters: (o: Options) => [o.p as number, o.margin as number, o.eps as number, o.swap === true ? 1 : 0],
+  parameters: ["p", "margin", "eps", "swap"],
 });
 
 /** A distance of two vectors, and its gradient with respect to each. */
@@ -475,16 +394,10 @@ export const tripletMarginWithDistanceLoss: Loss<
   options: {
     distance: {
       fallback: "euclidean",
+      words: DISTANCES,
       read(where: string, name: string, value: unknown) {
-        if (typeof value !== "function" && !DISTANCES.includes(value as "cosine")) {
-          fail(
-            "OPTION",
-            where,
-            name,
-            describe(value),
-            `${DISTANCES.map((word) => JSON.stringify(word)).join(" or ")} or a function`,
-          );
-        }
+        if (typeof value !== "function" && !DISTANCES.includes(value as "cosine"))
+          fail("OPTION", where, name, describe(value), `${quoted(DISTANCES)} or a function`);
         return value;
       },
     },
@@ -492,12 +405,6 @@ export const tripletMarginWithDistanceLoss: Loss<
     swap: flag(false),
   },
   family: vectors("triplets"),
-  op: OP.tripletMarginWithDistanceLoss,
   reference: reference.tripletMarginWithDistanceLoss,
-  parameters: (o: Options) => [
-    DISTANCES.indexOf(o.distance as "cosine"),
-    o.margin as number,
-    0,
-    o.swap === true ? 1 : 0,
-  ],
+  parameters: ["distance", "margin", "eps", "swap"],
 });

@@ -102,6 +102,31 @@ class Lattice {
   }
 }
 
+/**
+ * The largest logit of each step, and the logarithm of the softmax's denominator relative to it: log softmax(x) is x - max - log, in
+ * this order. Undefined where a step is no distribution.
+ */
+export function normalisers(sample: Sample): { max: Float64Array; log: Float64Array } | undefined {
+  const { steps, classes, logits, first, stride } = sample;
+  const max = new Float64Array(steps);
+  const log = new Float64Array(steps);
+  for (let t = 0; t < steps; t++) {
+    const row = first + t * stride;
+    let largest = -Infinity;
+    for (let c = 0; c < classes; c++) {
+      const x = logits[row + c] as number;
+      if (x > largest || Number.isNaN(x)) largest = x;
+    }
+    let sum = 0;
+    for (let c = 0; c < classes; c++) sum += Math.exp((logits[row + c] as number) - largest);
+    // NaN where there is NaN, +Infinity, or nothing but -Infinity
+    if (Number.isNaN(sum)) return undefined;
+    max[t] = largest;
+    log[t] = Math.log(sum);
+  }
+  return { max, log };
+}
+
 /** Whether so many steps can emit a target: each label takes one, and two that are alike have a blank between them. */
 export function feasible(target: Int32Array, steps: number): boolean {
   let needed = target.length;
@@ -118,23 +143,10 @@ export function pass(
   sample: Sample,
   visit?: (step: number, occupancy: Float64Array, max: number, log: number) => void,
 ): number {
-  const { steps, classes, blank, logits, first, stride, target } = sample;
-  const max = new Float64Array(steps);
-  const sum = new Float64Array(steps);
-  for (let t = 0; t < steps; t++) {
-    const row = first + t * stride;
-    let largest = -Infinity;
-    for (let c = 0; c < classes; c++) {
-      const x = logits[row + c] as number;
-      if (x > largest || Number.isNaN(x)) largest = x;
-    }
-    let total = 0;
-    for (let c = 0; c < classes; c++) total += Math.exp((logits[row + c] as number) - largest);
-    // NaN where there is NaN, +Infinity, or nothing but -Infinity
-    if (Number.isNaN(total)) return Number.NaN;
-    max[t] = largest;
-    sum[t] = total;
-  }
+  const { steps, blank, logits, first, stride, target } = sample;
+  const known = normalisers(sample);
+  if (known === undefined) return Number.NaN;
+  const { max, log } = known;
   if (!feasible(target, steps)) return Infinity;
   if (steps === 0) return 0;
 
@@ -190,21 +202,15 @@ export function pass(
       // the larger exponent wins, the other mantissa is brought down to it; nearly always they are the same
       let m = fm[i] as number;
       let e = fe[i] as number;
-      const m1 = fm[i + way] as number;
-      const e1 = fe[i + way] as number;
-      if (e1 === e) m += m1;
-      else if (e1 > e) {
-        m = m1 + m * pow2(e - e1);
-        e = e1;
-      } else m += m1 * pow2(e1 - e);
-      if (skip[s + skips] === 1) {
-        const m2 = fm[i + 2 * way] as number;
-        const e2 = fe[i + 2 * way] as number;
-        if (e2 === e) m += m2;
-        else if (e2 > e) {
-          m = m2 + m * pow2(e - e2);
-          e = e2;
-        } else m += m2 * pow2(e2 - e);
+      const far = skip[s + skips] === 1 ? 2 : 1;
+      for (let k = 1; k <= far; k++) {
+        const own = fm[i + k * way] as number;
+        const exponent = fe[i + k * way] as number;
+        if (exponent === e) m += own;
+        else if (exponent > e) {
+          m = own + m * pow2(e - exponent);
+          e = exponent;
+        } else m += own * pow2(exponent - e);
       }
       tm[j] = m;
       te[j] = e;
@@ -244,7 +250,7 @@ export function pass(
   let denominators = 0;
   for (let t = 0; t < steps; t++) {
     emit(t);
-    denominators += Math.log(sum[t] as number);
+    denominators += log[t] as number;
     if (t > 0) advance(t);
     else {
       alpha.set(0, 0, 1);
@@ -302,7 +308,7 @@ export function pass(
       total += m;
     }
     for (let s = 0; s < states; s++) occupancy[s] = (occupancy[s] as number) / total;
-    visit(t, occupancy, max[t] as number, Math.log(sum[t] as number));
+    visit(t, occupancy, max[t] as number, log[t] as number);
   }
   return loss;
 }
@@ -352,12 +358,17 @@ export const ctcLoss: CtcReference = (b) => {
   return sum;
 };
 
-/**
- * The probability of each symbol at each step given the target, laid out as the logits; and in `states`, where that is given, of
- * each state: rows of 2 S + 1 with S the longest target's, laid out as the logits' rows.
- */
-export function ctcPosteriors(b: Inputs, symbols: FloatArray, states?: FloatArray): void {
-  const { samples, classes, blank, timeMajor } = b;
+/** What {@link ctcPosteriors} takes beside. */
+export interface Posteriors extends Inputs {
+  /** The probability of each symbol at each step given the target, laid out as the logits. */
+  readonly symbols: FloatArray;
+  /** Where it is asked for, that of each state: rows of 2 S + 1 with S the longest target's, laid out as the logits' rows. */
+  readonly states: FloatArray | undefined;
+}
+
+/** Writes the probabilities; there is nothing to add up. */
+export function ctcPosteriors(b: Posteriors): number {
+  const { samples, classes, blank, timeMajor, symbols, states } = b;
   const width = 2 * b.targetLengths.reduce((most, length) => Math.max(most, length), 0) + 1;
   symbols.fill(0);
   states?.fill(0);
@@ -375,6 +386,7 @@ export function ctcPosteriors(b: Inputs, symbols: FloatArray, states?: FloatArra
       states?.fill(Number.NaN, stateRow(t), stateRow(t) + width);
     }
   }
+  return 0;
 }
 
 /** Adds the probabilities of the states to those of their symbols. */

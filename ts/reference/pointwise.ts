@@ -27,13 +27,18 @@ export type PointwiseReference = (e: Elements) => void;
 /** All of a call: what goes into {@link Elements}, and what every loss has in common. */
 export interface Pointwise {
   readonly count: number;
-  readonly inputs: readonly (FloatArray | undefined)[];
+  /** The inputs in their order: as many as there are. */
+  readonly a: FloatArray;
+  readonly b: FloatArray;
+  readonly c: FloatArray | undefined;
   /** A factor per element, of value and gradients. */
   readonly weight: FloatArray | undefined;
   readonly posWeight: FloatArray | undefined;
   /** The single losses and the gradients come here where they are asked for. */
   readonly values: FloatArray | undefined;
-  readonly grads: readonly (FloatArray | undefined)[];
+  readonly gradA: FloatArray | undefined;
+  readonly gradB: FloatArray | undefined;
+  readonly gradC: FloatArray | undefined;
   /** What flows in from above: a number per loss, and a factor for all. */
   readonly upstream: FloatArray | undefined;
   readonly scale: number;
@@ -48,7 +53,8 @@ let scratch:
 
 /** Runs a loss over all elements, block by block, and applies weights and upstream gradients; gives the sum of the losses. */
 export function runPointwise(loss: PointwiseReference, call: Pointwise): number {
-  const { inputs, weight, posWeight, values, grads, upstream, scale, parameters } = call;
+  const { weight, posWeight, values, upstream, scale, parameters } = call;
+  const grads = [call.gradA, call.gradB, call.gradC];
   const fresh = () => new Float64Array(BLOCK);
   scratch ??= { value: fresh(), grads: [fresh(), fresh(), fresh()] };
   const { value } = scratch;
@@ -58,7 +64,7 @@ export function runPointwise(loss: PointwiseReference, call: Pointwise): number 
     const count = Math.min(BLOCK, call.count - first);
     const part = (array: FloatArray | undefined): FloatArray =>
       array === undefined ? gradC : call.count <= BLOCK ? array : array.subarray(first, first + count);
-    const [a, b, c] = [part(inputs[0]), part(inputs[1]), part(inputs[2])];
+    const [a, b, c] = [part(call.a), part(call.b), part(call.c)];
     loss({ count, a, b, c, posWeight: posWeight && part(posWeight), value, gradA, gradB, gradC, parameters });
     for (let i = 0; i < count; i++) {
       const v = (weight === undefined ? 1 : (weight[first + i] as number)) * (value[i] as number);

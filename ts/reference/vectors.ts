@@ -3,6 +3,14 @@
  * compute is defined here; the js engine runs it.
  */
 import type { FloatArray } from "../types.js";
+import {
+  addTimes,
+  cosine,
+  cosineDistance,
+  lpDistance,
+  type Measure,
+  smoothCosine,
+} from "./vectors/measures.js";
 
 /** What a function of pairs or triples of vectors reads and writes. Arrays that are not given or not asked for are undefined. */
 export interface Vectors {
@@ -29,147 +37,12 @@ export interface Vectors {
 /** A function of vectors: writes what is asked for and gives the sum of the values. */
 export type VectorsReference = (v: Vectors) => number;
 
-/** Some vectors of one array, or what is to be added to their gradients; undefined where nobody asked. */
-type Rows = FloatArray | undefined;
-
-/** How far two vectors are apart (or how alike they are), and how that changes with each. */
-interface Measure {
-  /** Of the vectors of x and y that begin at i and j. */
-  of(x: FloatArray, i: number, y: FloatArray, j: number): number;
-  /** Adds `factor` times the gradient of {@link of}, which gave `value`. */
-  pull(
-    factor: number,
-    value: number,
-    x: FloatArray,
-    i: number,
-    y: FloatArray,
-    j: number,
-    gradX: Rows,
-    gradY: Rows,
-  ): void;
-}
-
-function add(to: Rows, at: number, g: number): void {
-  if (to !== undefined) to[at] = (to[at] as number) + g;
-}
-
-/** ||x - y + eps||_p, with slope 0 at distance 0. The slope of a largest difference is shared by those that are. */
-function lpDistance(length: number, p: number, eps: number): Measure {
-  const difference = (x: FloatArray, i: number, y: FloatArray, j: number, k: number): number =>
-    (x[i + k] as number) - (y[j + k] as number) + eps;
-  return {
-    of(x, i, y, j) {
-      let sum = 0;
-      let max = 0;
-      for (let k = 0; k < length; k++) {
-        const d = Math.abs(difference(x, i, y, j, k));
-        sum += p === 1 ? d : d * d;
-        max = Math.max(max, d);
-      }
-      if (p === 1) return sum;
-      // NaN and squares that neither vanish nor overflow
-      if (p === 2 && !(sum < 1e-250 || sum === Infinity)) return Math.sqrt(sum);
-      if (p === Infinity || max === 0 || !Number.isFinite(max)) return max;
-      // the largest is taken out, so that no power overflows
-      let powers = 0;
-      for (let k = 0; k < length; k++) powers += (Math.abs(difference(x, i, y, j, k)) / max) ** p;
-      return max * powers ** (1 / p);
-    },
-    pull(factor, distance, x, i, y, j, gradX, gradY) {
-      if (distance === 0) return;
-      // beyond any precision a large p is the largest
-      const isLargest = p > 1e30;
-      let ties = 0;
-      if (isLargest)
-        for (let k = 0; k < length; k++) if (Math.abs(difference(x, i, y, j, k)) === distance) ties += 1;
-      for (let k = 0; k < length; k++) {
-        const d = difference(x, i, y, j, k);
-        let slope = d / distance;
-        if (p === 1) slope = d > 0 ? 1 : d < 0 ? -1 : 0;
-        else if (isLargest) slope = Math.abs(d) === distance ? Math.sign(d) / ties : 0 * d;
-        else if (p !== 2) slope = Math.sign(d) * Math.abs(slope) ** (p - 1);
-        add(gradX, i + k, factor * slope);
-        add(gradY, j + k, -factor * slope);
-      }
-    },
-  };
-}
-
-/** The cosine of the angle between two vectors, each norm taken as at least 1e-8. */
-function cosine(length: number): Measure {
-  const norm = (x: FloatArray, i: number): number => {
-    let sum = 0;
-    for (let k = 0; k < length; k++) sum += (x[i + k] as number) * (x[i + k] as number);
-    return Math.sqrt(sum);
-  };
-  const floor = 1e-8;
-  return {
-    of(x, i, y, j) {
-      let dot = 0;
-      for (let k = 0; k < length; k++) dot += (x[i + k] as number) * (y[j + k] as number);
-      return dot / (Math.max(norm(x, i), floor) * Math.max(norm(y, j), floor));
-    },
-    pull(factor, cos, x, i, y, j, gradX, gradY) {
-      const [normX, normY] = [norm(x, i), norm(y, j)];
-      const [atLeastX, atLeastY] = [Math.max(normX, floor), Math.max(normY, floor)];
-      const cross = 1 / (atLeastX * atLeastY);
-      // d|x|/dx = x / |x|, which is 0 for the zero vector; the floor is passed over, as PyTorch does
-      const alongX = normX === 0 ? 0 : cos / (atLeastX * normX);
-      const alongY = normY === 0 ? 0 : cos / (atLeastY * normY);
-      for (let k = 0; k < length; k++) {
-        const [xk, yk] = [x[i + k] as number, y[j + k] as number];
-        add(gradX, i + k, factor * (cross * yk - alongX * xk));
-        add(gradY, j + k, factor * (cross * xk - alongY * yk));
-      }
-    },
-  };
-}
-
-/** 1 - cosine. */
-function cosineDistance(length: number): Measure {
-  const { of, pull } = cosine(length);
-  return {
-    of: (x, i, y, j) => 1 - of(x, i, y, j),
-    pull: (factor, distance, ...rest) => pull(-factor, 1 - distance, ...rest),
-  };
-}
-
-/** x y / sqrt((|x|^2 + e) (|y|^2 + e)): smooth at 0. e is PyTorch's constant, which is a float32. */
-function smoothCosine(length: number): Measure {
-  const floor = Math.fround(1e-12);
-  const square = (x: FloatArray, i: number): number => {
-    let sum = 0;
-    for (let k = 0; k < length; k++) sum += (x[i + k] as number) * (x[i + k] as number);
-    return sum + floor;
-  };
-  return {
-    of(x, i, y, j) {
-      let dot = 0;
-      for (let k = 0; k < length; k++) dot += (x[i + k] as number) * (y[j + k] as number);
-      return dot / Math.sqrt(square(x, i) * square(y, j));
-    },
-    pull(factor, cos, x, i, y, j, gradX, gradY) {
-      const [squareX, squareY] = [square(x, i), square(y, j)];
-      const cross = 1 / Math.sqrt(squareX * squareY);
-      for (let k = 0; k < length; k++) {
-        const [xk, yk] = [x[i + k] as number, y[j + k] as number];
-        add(gradX, i + k, factor * (cross * yk - (cos / squareX) * xk));
-        add(gradY, j + k, factor * (cross * xk - (cos / squareY) * yk));
-      }
-    },
-  };
-}
-
 /** Calls `value(row, first, upstream)` for each row, `first` being the index of its first number, gradients being 0 at the start. */
 function eachRow(v: Vectors, value: (row: number, first: number, upstream: number) => number): number {
   for (const grad of [v.gradA, v.gradB, v.gradC]) grad?.fill(0);
   let sum = 0;
   for (let row = 0; row < v.count; row++) {
-    const one = value(
-      row,
-      row * v.length,
-      v.scale * (v.upstream === undefined ? 1 : (v.upstream[row] as number)),
-    );
+    const one = value(row, row * v.length, v.scale * (v.upstream?.[row] ?? 1));
     if (v.values !== undefined) v.values[row] = one;
     sum += one;
   }
@@ -283,10 +156,9 @@ export function tripletsByDistance(v: Vectors, distance: OwnDistance, margin: nu
       },
       pull(factor, _value, x, i, y, j, gradX, gradY) {
         const pair = kept.find((k) => k.x === x && k.y === y);
-        for (let k = 0; k < length && pair !== undefined; k++) {
-          add(gradX, i + k, factor * (pair.gradX[k] as number));
-          add(gradY, j + k, factor * (pair.gradY[k] as number));
-        }
+        if (pair === undefined) return;
+        addTimes(gradX, i, factor, pair.gradX, 0, length);
+        addTimes(gradY, j, factor, pair.gradY, 0, length);
       },
     },
     margin,

@@ -1,10 +1,14 @@
 /** Which engine answers, and why. */
 import { source } from "#source";
-import { describe, fail } from "../errors.js";
+import { describe, fail, wrongType } from "../errors.js";
+import type { DType, TypedArray } from "../types.js";
 import { type Exports, MEMORY_FROM, OWN_PAGES } from "./generated/exports.js";
+import { CoreLodging, type Lodging } from "./lodging.js";
 import { CoreMemory, type MemoryUse } from "./memory.js";
 import { platform, type ResponseLike, type WasmModule, type WasmNamespace } from "./platform.js";
 import { probe } from "./probe.js";
+
+export type { Lodging } from "./lodging.js";
 
 /** A part of the Rust core: its functions, and the owner of the memory of all parts. */
 export interface Core {
@@ -32,8 +36,8 @@ export type CoreSource =
   | ArrayBufferView
   | WasmModule;
 
-/** What gives a part's bytes, or the whole core as a module; `undefined`: {@link ready} is given the core; `null`: there is none, ever. */
-export type Source = (() => object) | null | undefined;
+/** What gives a part's bytes, or the whole core as a module; `undefined`: {@link ready} is given the core. */
+export type Source = (() => object) | undefined;
 
 /** What a family needs of the core. It is instantiated when the family is first used. */
 export interface Part {
@@ -94,7 +98,6 @@ function keep(of: Part, exports: object, isWhole: boolean): void {
 /** Compiles and instantiates a part. One refusal is enough: nothing is tried again until {@link ready} is called. */
 function attempt(of: Part): void {
   if (whole !== undefined) keep(of, whole, true);
-  else if (of.source === null) refusal = "this entry point has no WebAssembly";
   else if (of.source === undefined) refusal = "no core was given: await ready(source)";
   else {
     try {
@@ -120,7 +123,7 @@ export function current(of: Part): Core | undefined {
 }
 
 /** The memory of the core where that answers. Where no part has been needed yet, a probe tells. */
-export function currentMemory(): CoreMemory | undefined {
+function currentMemory(): CoreMemory | undefined {
   if (wanted === "js") return undefined;
   if (memory === undefined && refusal === undefined) attempt(first);
   if (refusal === undefined) return memory;
@@ -128,9 +131,15 @@ export function currentMemory(): CoreMemory | undefined {
   return undefined;
 }
 
-/** The memory that tensors live in: there is one where there is a tensor in it. */
-export function lodging(): CoreMemory {
-  return memory as CoreMemory;
+/** Room for a tensor in the core's memory, where that answers. */
+export function lodge(dtype: DType, length: number): Lodging | undefined {
+  const answering = currentMemory();
+  return answering && new CoreLodging(answering, dtype, length);
+}
+
+/** What a view of a tensor in the core's memory held, viewed anew after that has grown. */
+export function viewAnew(view: TypedArray, address: number, count: number): TypedArray | undefined {
+  return address > 0 ? memory?.viewAnew(view, address, count) : undefined;
 }
 
 function unavailable(): never {
@@ -196,7 +205,6 @@ export function setEngine(name: "wasm" | "js" | "auto"): void {
  * ```
  */
 export async function ready(from?: CoreSource | PromiseLike<CoreSource>): Promise<EngineInfo> {
-  if (source === null) return engine();
   // a core that answers is not exchanged
   const given =
     from === undefined || (memory !== undefined && refusal === undefined) ? undefined : await from;
@@ -252,7 +260,7 @@ async function resolved(from: CoreSource): Promise<object> {
     return from.arrayBuffer();
   }
   if (typeof from !== "object" || from === null) {
-    fail("TYPE", "ready", "source", describe(from), "an address, a Response, bytes or a module");
+    wrongType("ready", "source", from, "an address, a Response, bytes or a module");
   }
   return from;
 }

@@ -3,6 +3,7 @@
  * is free, so that their bookkeeping cannot be overwritten by numbers and nothing is hidden from `engine().memory`.
  */
 import { fail } from "../errors.js";
+import type { TypedArray } from "../types.js";
 import type { WasmMemory } from "./platform.js";
 
 const PAGE = 65536;
@@ -57,6 +58,12 @@ export class CoreMemory {
   /** Whether an array lives here. The offset is asked first: a small array of JavaScript's has no buffer until that is asked for. */
   holds(array: ArrayBufferView): boolean {
     return array.byteOffset >= PAGE && array.buffer === this.buffer;
+  }
+
+  /** The numbers that a view had at an address, viewed anew: growth detaches views. */
+  viewAnew(view: TypedArray, address: number, count: number): TypedArray {
+    const Type = view.constructor as new (buffer: ArrayBuffer, offset: number, length: number) => TypedArray;
+    return new Type(this.buffer, address, count);
   }
 
   /** A block of at least `bytes`, at a multiple of 16. Throws a RangeError where memory is exhausted and changes nothing then. */

@@ -1,23 +1,19 @@
 /** Forced alignment: where the labels of a target stand. */
-import { source } from "#part/align";
-import { type Arrays, type Call, define, type Family } from "../../define.js";
+import { door } from "#door/align";
+import { type Call, define, type Family } from "../../define.js";
 import { fail } from "../../errors.js";
-import { anything, choice, number } from "../../options.js";
+import { number } from "../../options.js";
 import { type AlignReference, ctcAlign as reference } from "../../reference/ctc/align.js";
-import { part } from "../../runtime/engine.js";
-import type { FloatArray, Input, TypedArray } from "../../types.js";
+import type { Input, TypedArray } from "../../types.js";
 import {
   type CtcBatch,
   type CtcLayout,
   type CtcSample,
   type CtcTargets,
-  checkBlank,
-  LAYOUTS,
-  readLengths,
-  readShape,
-  readTargets,
-  type Shape,
-  Spare,
+  OF_TARGETS,
+  type Read,
+  readSequences,
+  spares,
 } from "./sequences.js";
 
 /** The steps of one label of a target. */
@@ -73,12 +69,7 @@ export interface CtcAlignOptions {
   separator?: number | undefined;
 }
 
-interface Plan extends Shape {
-  readonly labels: number;
-  readonly blank: number;
-  readonly targets: Int32Array;
-  readonly inputLengths: Int32Array;
-  readonly targetLengths: Int32Array;
+interface Plan extends Read {
   readonly scores: Float64Array;
   readonly path: Int32Array;
   readonly starts: Int32Array;
@@ -86,134 +77,58 @@ interface Plan extends Shape {
   readonly logProbs: Float64Array;
 }
 
-/** The options as they were read. */
-interface Read {
-  readonly blank: number;
-  readonly inputLengths: unknown;
-  readonly targetLengths: unknown;
-  readonly layout: CtcLayout;
+/** The options that are the alignment's own. */
+interface Own {
   readonly frameDuration: number | undefined;
   readonly separator: number | undefined;
 }
 
-const spare = /* @__PURE__ */ new Spare<Int32Array>(Int32Array);
-
-const kernels = /* @__PURE__ */ part(source);
+const spare = /* @__PURE__ */ spares();
 
 const family: Family<Plan, AlignReference> = {
-  part: kernels,
+  door,
   plan(call) {
-    const { where } = call;
-    const { blank, layout, separator, ...given } = call.options as unknown as Read;
-    const logits = call.input(0);
-    const shape = readShape(where, logits, layout);
-    const { samples, steps, classes, single } = shape;
-    checkBlank(where, blank, classes);
+    const { separator } = call.options as unknown as Own;
+    const read = readSequences(call, spare, true);
+    const { samples, steps, classes, labels, blank } = read;
     if (separator !== undefined && (separator >= classes || separator === blank)) {
       const expected = `a class index in [0, ${classes}) that is not the blank`;
-      fail("NUMBER", where, "separator", String(separator), expected);
+      fail("NUMBER", call.where, "separator", String(separator), expected);
     }
-    const inputLengths = new Int32Array(samples);
-    const targetLengths = new Int32Array(samples);
-    readLengths(where, "inputLengths", given.inputLengths, single, () => steps, inputLengths);
-    const reading = {
-      where,
-      shape,
-      blank,
-      given: given.targetLengths,
-      lengths: targetLengths,
-      spare,
-      wildcard: true,
-    };
-    const { labels: targets, width: labels } = readTargets(reading, call.raw[1]);
     const scores = new Float64Array(samples);
     const path = new Int32Array(samples * steps);
     const starts = new Int32Array(samples * labels);
     const ends = new Int32Array(samples * labels);
     const logProbs = new Float64Array(samples * labels);
-    call.real(logits);
-    call.ints(targets);
-    call.ints(inputLengths);
-    call.ints(targetLengths);
     for (const result of [scores, path, starts, ends, logProbs]) call.result(result);
     // the scores come back with the rest: there is no value beside them
     call.lossShape = [0];
     call.valueSlot();
-    return {
-      ...shape,
-      labels,
-      blank,
-      targets,
-      inputLengths,
-      targetLengths,
-      scores,
-      path,
-      starts,
-      ends,
-      logProbs,
-    };
+    return { ...read, scores, path, starts, ends, logProbs };
   },
-  scratch(exports, call, { steps, classes, labels }) {
-    const bytes = call.dtype === "float32" ? exports.ctc_align_scratch_f32 : exports.ctc_align_scratch_f64;
-    return bytes(steps, classes, labels);
-  },
-  wasm(exports, call, { samples, steps, classes, labels, timeMajor, blank }, at) {
-    const kernel = call.dtype === "float32" ? exports.ctc_align_f32 : exports.ctc_align_f64;
-    const [logits, targets, inputLengths, targetLengths, scores, path, starts, ends, logProbs, , scratch] =
-      at as Eleven;
-    return kernel(
-      samples,
-      steps,
-      classes,
-      labels,
-      Number(timeMajor),
-      blank,
-      logits,
-      targets,
-      inputLengths,
-      targetLengths,
-      scores,
-      path,
-      starts,
-      ends,
-      logProbs,
-      scratch,
-    );
-  },
-  js(reference, _call: Call, { samples, steps, classes, labels, timeMajor, blank }, at: Arrays) {
-    return reference({
-      samples,
-      steps,
-      classes,
-      labels,
-      timeMajor,
-      blank,
-      logits: at[0] as FloatArray,
-      targets: at[1] as Int32Array,
-      inputLengths: at[2] as Int32Array,
-      targetLengths: at[3] as Int32Array,
-      scores: at[4] as FloatArray,
-      path: at[5] as Int32Array,
-      starts: at[6] as Int32Array,
-      ends: at[7] as Int32Array,
-      logProbs: at[8] as FloatArray,
-    });
+  slots: {
+    logits: 0,
+    targets: 1,
+    inputLengths: 2,
+    targetLengths: 3,
+    scores: 4,
+    path: 5,
+    starts: 6,
+    ends: 7,
+    logProbs: 8,
   },
   finish(call, plan) {
     const alignments = Array.from({ length: plan.samples }, (_, n) => alignment(call, plan, n));
     call.extras = { alignments: plan.single ? alignments[0] : alignments };
   },
 };
-type Eleven = [number, number, number, number, number, number, number, number, number, number, number];
-
-/** The same with its places in seconds. */
 function timed<S extends CtcSpan | CtcWord>(span: S, frameDuration: number): S {
   return { ...span, startTime: span.start * frameDuration, endTime: span.end * frameDuration };
 }
 
 /** What came out for sample n. */
 function alignment(call: Call, plan: Plan, n: number): CtcAlignment {
-  const { frameDuration, separator } = call.options as unknown as Read;
+  const { frameDuration, separator } = call.options as unknown as Own;
   const score = plan.scores[n] as number;
   const spans: CtcSpan[] = [];
   const found = Number.isFinite(score);
@@ -222,7 +137,7 @@ function alignment(call: Call, plan: Plan, n: number): CtcAlignment {
   const count = found ? (plan.targetLengths[n] as number) : 0;
   for (let i = n * plan.labels; i < n * plan.labels + count; i++) {
     const span: CtcSpan = {
-      label: plan.targets[i] as number,
+      label: plan.targets.labels[i] as number,
       start: plan.starts[i] as number,
       end: plan.ends[i] as number,
       logProb: plan.logProbs[i] as number,
@@ -259,17 +174,13 @@ const aligned = /* @__PURE__ */ define<
   name: "ctcAlign",
   inputs: [{ name: "logits" }, { name: "targets", raw: true }],
   options: {
-    blank: number(0, { least: 0, integer: true }),
-    inputLengths: anything(),
-    targetLengths: anything(),
-    layout: choice("NTC", LAYOUTS),
+    ...OF_TARGETS,
     frameDuration: { ...number(0, { above: 0 }), fallback: undefined },
     separator: { ...number(0, { least: 0, integer: true }), fallback: undefined },
   },
   mapping: true,
   plain: true,
   family,
-  op: 0,
   reference,
 });
 

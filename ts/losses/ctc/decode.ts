@@ -1,24 +1,15 @@
 /** Decoding: labellings out of logits, without a target. */
 import { describe, fail } from "../../errors.js";
 import { readOperand } from "../../input.js";
-import {
-  anything,
-  callback,
-  choice,
-  number,
-  type OptionTable,
-  type OptionValues,
-  readOptions,
-} from "../../options.js";
+import { callback, number, type OptionTable, type OptionValues, readOptions } from "../../options.js";
 import { beamDecode, greedyDecode, type Labelling, type Scored } from "../../reference/ctc/decode.js";
-import type { Sample } from "../../reference/ctc.js";
+import { type Sample, sampleOf } from "../../reference/ctc.js";
 import type { FloatArray, Input } from "../../types.js";
 import {
   type CtcBatch,
   type CtcLayout,
   type CtcSample,
-  checkBlank,
-  LAYOUTS,
+  OF_LOGITS,
   readLengths,
   readShape,
 } from "./sequences.js";
@@ -60,14 +51,10 @@ export interface CtcBeamOptions extends CtcDecodeOptions {
   beamThreshold?: number | undefined;
 }
 
-const common = {
-  blank: /* @__PURE__ */ number(0, { least: 0, integer: true }),
-  inputLengths: /* @__PURE__ */ anything(),
-  layout: /* @__PURE__ */ choice<CtcLayout>("NTC", LAYOUTS),
-};
+const NO_TARGETS = /* @__PURE__ */ new Int32Array(0);
 
 /** Reads logits and options, and decodes each sample. */
-function decode<T extends OptionTable & typeof common, R>(
+function decode<T extends OptionTable & typeof OF_LOGITS, R>(
   where: string,
   table: T,
   logits: unknown,
@@ -76,29 +63,23 @@ function decode<T extends OptionTable & typeof common, R>(
 ): R | R[] {
   const operand = readOperand(where, "logits", logits);
   const options = readOptions(where, table, given);
-  const { blank, inputLengths, layout } = options as OptionValues<typeof common>;
-  const shape = readShape(where, operand, layout);
-  const { samples, steps, classes, timeMajor, single } = shape;
-  checkBlank(where, blank, classes);
+  const known = options as OptionValues<typeof OF_LOGITS>;
+  const shape = readShape(where, operand, known);
+  const { samples, steps, single } = shape;
   const lengths = new Int32Array(samples);
-  readLengths(where, "inputLengths", inputLengths, single, () => steps, lengths);
+  readLengths(where, "inputLengths", known.inputLengths, single, () => steps, lengths);
   const { data } = operand;
   const numbers =
     typeof data[0] === "bigint" ? Float64Array.from(data as BigInt64Array, Number) : (data as FloatArray);
-  const decoded = Array.from(lengths, (length, n) =>
-    run(
-      {
-        steps: length,
-        classes,
-        blank,
-        logits: numbers,
-        first: n * (timeMajor ? classes : steps * classes),
-        stride: timeMajor ? samples * classes : classes,
-        target: new Int32Array(0),
-      },
-      options,
-    ),
-  );
+  const batch = {
+    ...shape,
+    logits: numbers,
+    inputLengths: lengths,
+    labels: 0,
+    targets: NO_TARGETS,
+    targetLengths: lengths,
+  };
+  const decoded = Array.from(lengths, (_, n) => run(sampleOf(batch, n), options));
   return single ? (decoded[0] as R) : decoded;
 }
 
@@ -123,11 +104,11 @@ export function ctcGreedyDecode(logits: CtcSample, options?: CtcDecodeOptions): 
 export function ctcGreedyDecode(logits: CtcBatch, options?: CtcDecodeOptions): CtcLabelling[];
 export function ctcGreedyDecode(logits: Input, options?: CtcDecodeOptions): CtcLabelling | CtcLabelling[];
 export function ctcGreedyDecode(logits: Input, options?: CtcDecodeOptions): CtcLabelling | CtcLabelling[] {
-  return decode("ctcGreedyDecode", common, logits, options, (sample): Labelling => greedyDecode(sample));
+  return decode("ctcGreedyDecode", OF_LOGITS, logits, options, (sample): Labelling => greedyDecode(sample));
 }
 
 const beam = {
-  ...common,
+  ...OF_LOGITS,
   beamWidth: /* @__PURE__ */ number(16, { least: 1, integer: true }),
   topK: /* @__PURE__ */ number(1, { least: 1, integer: true }),
   extend: /* @__PURE__ */ callback<NonNullable<CtcBeamOptions["extend"]>>(),

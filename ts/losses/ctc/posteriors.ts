@@ -1,20 +1,16 @@
 /** Posteriors: how probable each symbol is at each step, given the target. */
-import { source } from "#part/ctc";
-import { type Arrays, define, type Family } from "../../define.js";
-import { anything, choice, flag, number } from "../../options.js";
+import { type Plan as Batch, door } from "#door/ctc";
+import { define, type Family } from "../../define.js";
+import { flag } from "../../options.js";
 import { ctcPosteriors as ctcPosteriorsReference } from "../../reference/ctc.js";
-import { part } from "../../runtime/engine.js";
 import type { FloatArray, Input, Output, Tensor } from "../../types.js";
 import {
   type CtcLayout,
   type CtcTargets,
-  checkBlank,
-  LAYOUTS,
-  readLengths,
-  readShape,
-  readTargets,
-  type Shape,
-  Spare,
+  OF_TARGETS,
+  type Read,
+  readSequences,
+  spares,
 } from "./sequences.js";
 
 /** Options of {@link ctcPosteriors}. */
@@ -39,98 +35,34 @@ export interface CtcPosteriors extends Tensor {
   states?: Tensor;
 }
 
-interface Plan extends Shape {
-  readonly labels: number;
-  readonly blank: number;
-  readonly targetLengths: Int32Array;
+interface Plan extends Batch, Read {
   readonly states: FloatArray | undefined;
 }
 
-interface Read {
-  readonly blank: number;
-  readonly inputLengths: unknown;
-  readonly targetLengths: unknown;
-  readonly layout: CtcLayout;
-  readonly states: boolean;
-}
-
-const spare = /* @__PURE__ */ new Spare<Int32Array>(Int32Array);
-
-const kernels = /* @__PURE__ */ part(source);
+const spare = /* @__PURE__ */ spares();
 
 const family: Family<Plan, typeof ctcPosteriorsReference> = {
-  part: kernels,
+  door,
   plan(call) {
-    const { where } = call;
-    const { blank, layout, ...given } = call.options as unknown as Read;
-    const logits = call.input(0);
-    const shape = readShape(where, logits, layout);
-    const { samples, steps, classes, single } = shape;
-    checkBlank(where, blank, classes);
-    const inputLengths = new Int32Array(samples);
-    const targetLengths = new Int32Array(samples);
-    readLengths(where, "inputLengths", given.inputLengths, single, () => steps, inputLengths);
-    const reading = { where, shape, blank, given: given.targetLengths, lengths: targetLengths, spare };
-    const { labels: targets, width } = readTargets(reading, call.raw[1]);
+    const read = readSequences(call, spare);
     let states: FloatArray | undefined;
-    if (given.states) {
+    if (call.options.states === true) {
       // they come from the reference, whichever engine answers
       call.planned = true;
-      states = call.fresh(samples * steps * (2 * Math.max(0, ...targetLengths) + 1));
+      states = call.fresh(read.samples * read.steps * (2 * Math.max(0, ...read.targetLengths) + 1));
     }
-    call.lossShape = logits.shape;
-    call.real(logits);
-    call.ints(targets);
-    call.ints(inputLengths);
-    call.ints(targetLengths);
+    call.lossShape = call.input(0).shape;
+    // where there are no factors the kernel gives occupancies in the place of the gradient
+    call.absent();
     call.valueSlot();
-    return { ...shape, labels: width, blank, targetLengths, states };
+    call.absent();
+    return { ...read, zeroInfinity: false, perLabel: false, backward: true, states };
   },
-  scratch(exports, call, { steps, classes, labels }) {
-    const bytes = call.dtype === "float32" ? exports.ctc_scratch_f32 : exports.ctc_scratch_f64;
-    return bytes(steps, classes, labels, 1);
-  },
-  wasm(exports, call, { samples, steps, classes, labels, timeMajor, blank }, at) {
-    const kernel = call.dtype === "float32" ? exports.ctc_f32 : exports.ctc_f64;
-    const [logits, targets, inputLengths, targetLengths, values, scratch] = at as Six;
-    const time = Number(timeMajor);
-    // without factors the kernel gives occupancies in the place of the gradient
-    return kernel(
-      samples,
-      steps,
-      classes,
-      labels,
-      time,
-      blank,
-      0,
-      0,
-      logits,
-      targets,
-      inputLengths,
-      targetLengths,
-      0,
-      values,
-      0,
-      scratch,
-    );
-  },
-  js(reference, _call, plan, at: Arrays) {
-    const { samples, steps, classes, labels, timeMajor, blank } = plan;
-    const batch = {
-      ...{ samples, steps, classes, labels, timeMajor, blank },
-      logits: at[0] as FloatArray,
-      targets: at[1] as Int32Array,
-      inputLengths: at[2] as Int32Array,
-      targetLengths: at[3] as Int32Array,
-    };
-    reference(batch, at[4] as FloatArray, plan.states);
-    return 0;
-  },
+  slots: { logits: 0, targets: 1, inputLengths: 2, targetLengths: 3, symbols: 5 },
   finish(call, plan) {
     call.extras = { plan };
   },
 };
-type Six = [number, number, number, number, number, number];
 
 const occupied = /* @__PURE__ */ define<
   Plan,
@@ -139,17 +71,10 @@ const occupied = /* @__PURE__ */ define<
 >({
   name: "ctcPosteriors",
   inputs: [{ name: "logits" }, { name: "targets", raw: true }],
-  options: {
-    blank: number(0, { least: 0, integer: true }),
-    inputLengths: anything(),
-    targetLengths: anything(),
-    layout: choice("NTC", LAYOUTS),
-    states: flag(false),
-  },
+  options: { ...OF_TARGETS, states: flag(false) },
   mapping: true,
   plain: true,
   family,
-  op: 0,
   reference: ctcPosteriorsReference,
 });
 

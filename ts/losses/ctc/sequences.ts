@@ -1,12 +1,26 @@
 /** What the functions over sequences have in common: reading logits, targets and lengths. */
-import { describe, fail, shapeText } from "../../errors.js";
+import type { Call } from "../../define.js";
+import { arrayOf, fail, wrongShape, wrongType } from "../../errors.js";
 import { checkBuffer, isTyped, type Operand, readOperand } from "../../input.js";
+import { anything, choice, number, type OptionValues } from "../../options.js";
 import type { Input, TypedArray } from "../../types.js";
 
 /** Which axis of logits comes first: the samples (N) or the steps (T); the classes (C) are last. */
 export type CtcLayout = "NTC" | "TNC";
-/** The layouts of a batch of logits. */
-export const LAYOUTS: readonly CtcLayout[] = ["NTC", "TNC"];
+
+/** The options of all functions over steps of logits. */
+export const OF_LOGITS = {
+  blank: /* @__PURE__ */ number(0, { least: 0, integer: true }),
+  inputLengths: /* @__PURE__ */ anything(),
+  layout: /* @__PURE__ */ choice<CtcLayout>("NTC", ["NTC", "TNC"]),
+};
+/** And of those that take targets. */
+export const OF_TARGETS = {
+  blank: OF_LOGITS.blank,
+  inputLengths: OF_LOGITS.inputLengths,
+  targetLengths: /* @__PURE__ */ anything(),
+  layout: OF_LOGITS.layout,
+};
 
 /**
  * Targets of class indices: one array per sample, as long as its target; or [N, S], filled up behind the lengths that
@@ -33,28 +47,28 @@ export interface Shape {
   readonly steps: number;
   readonly classes: number;
   readonly timeMajor: boolean;
+  readonly blank: number;
   /** There is one sample, which has come without the axis of samples. */
   readonly single: boolean;
 }
 
-/** Looks at the shape of logits. */
-export function readShape(where: string, { name, shape }: Operand, layout: CtcLayout): Shape {
+/** Looks at the shape of logits, and whether the blank is one of their classes. */
+export function readShape(
+  where: string,
+  logits: Operand,
+  { layout, blank }: OptionValues<typeof OF_LOGITS>,
+): Shape {
+  const { shape } = logits;
   const timeMajor = layout === "TNC";
-  if (shape.length !== 2 && shape.length !== 3) {
-    const axes = timeMajor ? "[T, N, C]" : "[N, T, C]";
-    fail("RANK", where, name, `of shape ${shapeText(shape)}`, `${axes}, or [T, C] for one sample`);
-  }
   const single = shape.length === 2;
+  if (!single && shape.length !== 3)
+    wrongShape(where, logits, `${timeMajor ? "[T, N, C]" : "[N, T, C]"}, or [T, C] for one sample`, "RANK");
   const classes = shape[shape.length - 1] as number;
-  if (classes === 0) fail("SHAPE", where, name, `of shape ${shapeText(shape)}`, "at least one class");
-  const [a, b] = shape as [number, number];
-  if (single) return { samples: 1, steps: a, classes, timeMajor: false, single };
-  return { samples: timeMajor ? b : a, steps: timeMajor ? a : b, classes, timeMajor, single };
-}
-
-/** Checks that the blank is a class. */
-export function checkBlank(where: string, blank: number, classes: number): void {
+  if (classes === 0) wrongShape(where, logits, "at least one class");
   if (blank >= classes) fail("NUMBER", where, "blank", String(blank), `a class index in [0, ${classes})`);
+  const [a, b] = shape as [number, number];
+  if (single) return { samples: 1, steps: a, classes, timeMajor: false, blank, single };
+  return { samples: timeMajor ? b : a, steps: timeMajor ? a : b, classes, timeMajor, blank, single };
 }
 
 /**
@@ -93,7 +107,7 @@ function listOf(where: string, name: string, given: unknown): ArrayLike<unknown>
 /** A number as it may stand in a list; bigints come out of 64-bit tensors. */
 function numberOf(where: string, name: string, item: unknown, expected: string, place: string): number {
   if (typeof item === "bigint") return Number(item);
-  if (typeof item !== "number") fail("TYPE", where, name, describe(item), expected, place);
+  if (typeof item !== "number") wrongType(where, name, item, expected, place);
   return item;
 }
 
@@ -109,11 +123,10 @@ export function readLengths(
   to: Int32Array,
 ): void {
   const list = single && typeof given === "number" ? [given] : listOf(where, name, given);
-  if (given !== undefined && list === undefined) {
-    fail("TYPE", where, name, describe(given), `one length per sample: ${to.length}`);
-  }
-  if (list !== undefined && list.length !== to.length) {
-    fail("LENGTH", where, name, `an array of ${list.length}`, `one length per sample: ${to.length}`);
+  if (given !== undefined && list?.length !== to.length) {
+    const expected = `one length per sample: ${to.length}`;
+    if (list === undefined) wrongType(where, name, given, expected);
+    fail("LENGTH", where, name, arrayOf(list.length), expected);
   }
   for (let n = 0; n < to.length; n++) {
     const limit = most(n);
@@ -134,6 +147,50 @@ export function readLengths(
 /** Stands in a target for a symbol that may be anything. */
 export const WILDCARD = -1;
 
+/** Arrays for what a call reads, from call to call. */
+export interface Spares {
+  readonly inputLengths: Spare<Int32Array>;
+  readonly targetLengths: Spare<Int32Array>;
+  readonly labels: Spare<Int32Array>;
+}
+
+/** At the start there are none. */
+export const spares = /* @__NO_SIDE_EFFECTS__ */ (): Spares => ({
+  inputLengths: new Spare<Int32Array>(Int32Array),
+  targetLengths: new Spare<Int32Array>(Int32Array),
+  labels: new Spare<Int32Array>(Int32Array),
+});
+
+/** The logits, targets and lengths of a call, read. */
+export interface Read extends Shape {
+  /** The length of a row of targets. */
+  readonly labels: number;
+  readonly targets: Targets;
+  readonly inputLengths: Int32Array;
+  readonly targetLengths: Int32Array;
+}
+
+/** Reads a call whose inputs are logits and, raw, targets, and names the four slots that all kernels begin with. */
+export function readSequences(call: Call, spare: Spares, wildcard = false): Read {
+  const { where } = call;
+  const options = call.options as OptionValues<typeof OF_TARGETS>;
+  const logits = call.input(0);
+  const shape = readShape(where, logits, options);
+  const { samples, steps, single } = shape;
+  const inputLengths = spare.inputLengths.take(samples);
+  const targetLengths = spare.targetLengths.take(samples);
+  readLengths(where, "inputLengths", options.inputLengths, single, () => steps, inputLengths);
+  const targets = readTargets(
+    { where, shape, given: options.targetLengths, lengths: targetLengths, spare: spare.labels, wildcard },
+    call.raw[1],
+  );
+  call.real(logits);
+  call.ints(targets.labels);
+  call.ints(inputLengths);
+  call.ints(targetLengths);
+  return { ...shape, labels: targets.width, targets, inputLengths, targetLengths };
+}
+
 /** Targets that were read: class indices in rows of `width`. */
 export interface Targets {
   readonly labels: Int32Array;
@@ -143,34 +200,31 @@ export interface Targets {
 }
 
 /** How targets are read: who asks, what is a label, and where numbers are written to. */
-export interface Reading {
+interface Reading {
   readonly where: string;
   readonly shape: Shape;
-  readonly blank: number;
   /** `targetLengths` as it was given. */
   readonly given: unknown;
   /** The lengths go here. */
   readonly lengths: Int32Array;
   readonly spare: Spare<Int32Array>;
   /** Whether `"*"` is a label. */
-  readonly wildcard?: boolean;
+  readonly wildcard: boolean;
 }
 
 /** Reads targets of any form; an Int32Array is used where it stands. */
-export function readTargets(reading: Reading, targets: unknown): Targets {
+function readTargets(reading: Reading, targets: unknown): Targets {
   const { where, shape, given, lengths, spare } = reading;
   const { samples, single } = shape;
   if (Array.isArray(targets)) {
     const rows: readonly unknown[] = single ? [targets] : targets;
     if (rows.length !== samples) {
-      fail("SHAPE", where, "targets", `an array of ${rows.length}`, `one target per sample: ${samples}`);
+      fail("SHAPE", where, "targets", arrayOf(rows.length), `one target per sample: ${samples}`);
     }
     for (let n = 0; n < samples; n++) {
       const row = rows[n];
       if (isTyped(row)) checkBuffer(where, `targets[${n}]`, row);
-      else if (!Array.isArray(row)) {
-        fail("TYPE", where, "targets", describe(row), "an array of labels", `[${n}]`);
-      }
+      else if (!Array.isArray(row)) wrongType(where, "targets", row, "an array of labels", `[${n}]`);
     }
     const length = (n: number): number => (rows[n] as ArrayLike<unknown>).length;
     readLengths(where, "targetLengths", given, single, length, lengths);
@@ -189,18 +243,11 @@ export function readTargets(reading: Reading, targets: unknown): Targets {
   const axes = operand.shape.length;
   if (axes !== (single ? 1 : 2)) {
     const expected = single ? "[S], or an array of labels" : "[N, S], or one array of labels per sample";
-    fail("RANK", where, "targets", `of shape ${shapeText(operand.shape)}`, expected);
+    wrongShape(where, operand, expected, "RANK");
   }
   const width = operand.shape[axes - 1] as number;
-  if (!single && operand.shape[0] !== samples) {
-    fail(
-      "SHAPE",
-      where,
-      "targets",
-      `of shape ${shapeText(operand.shape)}`,
-      `one row per sample: [${samples}, S]`,
-    );
-  }
+  if (!single && operand.shape[0] !== samples)
+    wrongShape(where, operand, `one row per sample: [${samples}, S]`);
   readLengths(where, "targetLengths", given, single, () => width, lengths);
   const { data } = operand;
   const own = !(data instanceof Int32Array);
@@ -215,28 +262,21 @@ export function readTargets(reading: Reading, targets: unknown): Targets {
   return { labels, width, own };
 }
 
+function isClass(x: number, classes: number): boolean {
+  return x >= 0 && x < classes && Number.isInteger(x);
+}
+
 /** One label of sample n. */
 function readLabel(reading: Reading, item: unknown, n: number, i: number): number {
-  const { classes, single } = reading.shape;
-  if (
-    typeof item === "number" &&
-    item >= 0 &&
-    item < classes &&
-    Number.isInteger(item) &&
-    item !== reading.blank
-  ) {
-    return item;
-  }
-  if (reading.wildcard === true && item === "*") return WILDCARD;
-  const { where, blank } = reading;
+  const { where, wildcard } = reading;
+  const { classes, single, blank } = reading.shape;
+  if (typeof item === "number" && isClass(item, classes) && item !== blank) return item;
+  if (wildcard && item === "*") return WILDCARD;
   const place = single ? `[${i}]` : `[${n}][${i}]`;
-  const star = reading.wildcard === true ? ' or "*"' : "";
-  const expected = `a class index in [0, ${classes})${star}`;
+  const expected = `a class index in [0, ${classes})${wildcard ? ' or "*"' : ""}`;
   const label = numberOf(where, "targets", item, expected, place);
   if (label === blank)
     fail("LABEL", where, "targets", `the blank (${blank})`, `${expected} that is not the blank`, place);
-  if (!(label >= 0 && label < classes && Number.isInteger(label))) {
-    fail("LABEL", where, "targets", String(label), expected, place);
-  }
+  if (!isClass(label, classes)) fail("LABEL", where, "targets", String(label), expected, place);
   return label;
 }

@@ -1,9 +1,9 @@
 /** The distances of all pairs of vectors. */
-import { define, type Options } from "../../define.js";
+import { define } from "../../define.js";
 import { number } from "../../options.js";
 import * as reference from "../../reference/vectors/allPairs.js";
 import type { CommonOptions, Input, Mapping, Tensor, ValueAndGrad } from "../../types.js";
-import { many, OP, readSet } from "./many.js";
+import { many, readSet } from "./many.js";
 
 /** Options of {@link cdist}. */
 export interface CdistOptions {
@@ -66,18 +66,8 @@ export const cdist: Cdist = /* @__PURE__ */ define({
     const [rows, length] = readSet(call, 0);
     const [columns] = own ? [rows] : readSet(call, 1, length);
     call.lossShape = [rows, columns];
-    call.real(call.input(0));
-    call.real(call.inputs[1]);
-    call.absent();
-    call.valueSlot();
-    call.gradientSlot(0);
-    call.gradientSlot(1);
-    call.upstreamSlot();
-    call.absent();
-    call.absent();
-    return { op: own ? OP.cdistSelf : OP.cdist, rows, columns, length, parameters: call.parameters };
+    return { rows, columns, length, within: own, parameters: call.parameters };
   }),
-  op: OP.cdist,
   reference: reference.cdist,
-  parameters: (o: Options) => [o.p as number],
+  parameters: ["p"],
 });

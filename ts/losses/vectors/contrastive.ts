@@ -1,9 +1,10 @@
 /** Losses that contrast each vector with all others by a softmax of cosines. */
-import { define, type Options, wrongShape } from "../../define.js";
+import { define } from "../../define.js";
+import { wrongShape } from "../../errors.js";
 import { flag, number } from "../../options.js";
 import * as reference from "../../reference/vectors/contrastive.js";
 import type { Input, Loss } from "../../types.js";
-import { many, OP, readSet } from "./many.js";
+import { many, readSet } from "./many.js";
 import { type BatchLoss, finishBatch, planBatch } from "./mining.js";
 
 /** Options of {@link supervisedContrastiveLoss}. */
@@ -42,10 +43,9 @@ export const supervisedContrastiveLoss: BatchLoss<SupervisedContrastiveOptions> 
     { name: "labels", raw: true },
   ],
   options: { temperature },
-  family: many((call) => planBatch(call, OP.supervisedContrastive, call.parameters), finishBatch),
-  op: OP.supervisedContrastive,
+  family: many((call) => planBatch(call, call.parameters), finishBatch),
   reference: reference.supervisedContrastive,
-  parameters: (o: Options) => [o.temperature as number],
+  parameters: ["temperature"],
 });
 
 /** Options of {@link infoNceLoss}. */
@@ -84,21 +84,11 @@ export const infoNceLoss: Loss<[query: Input, key: Input], "query" | "key", Info
     family: many((call) => {
       const [rows, length] = readSet(call, 0);
       const [columns] = readSet(call, 1, length);
-      if (columns !== rows) wrongShape(call, 1, `one key per query: [${rows}, ${length}]`);
+      if (columns !== rows) wrongShape(call.where, call.input(1), `one key per query: [${rows}, ${length}]`);
       call.lossShape = [rows];
       if (call.reduction === "mean") call.divisor = rows;
-      call.real(call.input(0));
-      call.real(call.input(1));
-      call.absent();
-      call.valueSlot();
-      call.gradientSlot(0);
-      call.gradientSlot(1);
-      call.upstreamSlot();
-      call.absent();
-      call.absent();
-      return { op: OP.infoNce, rows, columns, length, parameters: call.parameters };
+      return { rows, columns, length, parameters: call.parameters };
     }),
-    op: OP.infoNce,
     reference: reference.infoNce,
-    parameters: (o: Options) => [o.temperature as number, Number(o.symmetric)],
+    parameters: ["temperature", "symmetric"],
   });

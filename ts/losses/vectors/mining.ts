@@ -1,30 +1,27 @@
 /** Triplets that are found in a batch of embeddings with labels. */
-import { type Call, define, type Options } from "../../define.js";
+import { type Call, define } from "../../define.js";
 import { flag, number } from "../../options.js";
 import * as reference from "../../reference/vectors/mining.js";
 import type { CommonOptions, Input, Tensor, ValueAndGrad } from "../../types.js";
-import { many, OP, type Plan, readClasses, readSet } from "./many.js";
+import { many, type Plan, readClasses, readSet } from "./many.js";
 
 /** Which triplets of an anchor count: the numbers of the kernel. */
 const MINING = { hard: 0, semiHard: 1, all: 2 } as const;
 
 /** A batch with labels: [N, D] and [N]. */
-export function planBatch(call: Call, op: number, parameters: readonly number[]): Plan {
+export function planBatch(call: Call, parameters: readonly number[]): Plan {
   const [rows, length] = readSet(call, 0);
   const labels = readClasses(call, 1, rows);
   call.lossShape = [rows];
-  call.real(call.input(0));
-  call.absent();
-  call.ints(labels);
-  call.valueSlot();
-  call.gradientSlot(0);
-  call.absent();
-  call.upstreamSlot();
-  call.absent();
-  const stats = new Float64Array(2);
-  call.result(stats);
   const mean = call.reduction === "mean" ? 1 : 0;
-  return { op, rows, columns: rows, length, parameters: [...parameters, mean], stats };
+  return {
+    rows,
+    columns: rows,
+    length,
+    labels,
+    parameters: [...parameters, mean],
+    stats: new Float64Array(2),
+  };
 }
 
 /** A mean divides by the losses that count, which only the kernel knows. */
@@ -80,10 +77,9 @@ const mined = /* @__NO_SIDE_EFFECTS__ */ (name: string, mining: number): BatchLo
       { name: "labels", raw: true },
     ],
     options: { margin: number(1, { least: 0 }), squared: flag(false), softMargin: flag(false) },
-    family: many((call) => planBatch(call, OP.batchTriplet, call.parameters), finishBatch),
-    op: OP.batchTriplet,
+    family: many((call) => planBatch(call, [mining, ...call.parameters]), finishBatch),
     reference: reference.batchTriplet,
-    parameters: (o: Options) => [mining, o.margin as number, Number(o.squared), Number(o.softMargin)],
+    parameters: ["margin", "squared", "softMargin"],
   });
 
 /**

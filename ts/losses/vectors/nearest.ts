@@ -1,10 +1,10 @@
 /** Search: the nearest of many vectors. */
-import { define, type Options } from "../../define.js";
-import { describe, fail } from "../../errors.js";
+import { define } from "../../define.js";
+import { fail, wrongType } from "../../errors.js";
 import { choice } from "../../options.js";
 import * as reference from "../../reference/vectors/nearest.js";
 import type { FloatArray, Input, Tensor } from "../../types.js";
-import { many, OP, readSet } from "./many.js";
+import { many, readSet } from "./many.js";
 
 /** The distances that {@link nearest} knows, by the kernel's numbers. */
 const METRICS = ["euclidean", "cosine", "dot"] as const;
@@ -45,25 +45,15 @@ const search: Search = /* @__PURE__ */ define({
     const [columns] = readSet(call, 1, length);
     const k = call.raw[2];
     const expected = `a whole number from 1 to ${columns}, the vectors of index`;
-    if (typeof k !== "number") fail("TYPE", call.where, "k", describe(k), expected);
+    if (typeof k !== "number") wrongType(call.where, "k", k, expected);
     if (!Number.isInteger(k) || k < 1 || k > columns) fail("RANGE", call.where, "k", String(k), expected);
     call.lossShape = [rows, k];
     const indices = new Int32Array(rows * k);
-    call.real(call.input(0));
-    call.real(call.input(1));
-    call.absent();
-    call.valueSlot();
-    call.absent();
-    call.absent();
-    call.absent();
-    call.result(indices);
-    call.absent();
     call.extras = { indices };
-    return { op: OP.nearest, rows, columns, length, parameters: [k, ...call.parameters] };
+    return { rows, columns, length, indices, parameters: [k, ...call.parameters] };
   }),
-  op: OP.nearest,
   reference: reference.nearest,
-  parameters: (o: Options) => [METRICS.indexOf(o.metric as "dot")],
+  parameters: ["metric"],
 });
 
 /**

@@ -7,7 +7,7 @@
  * the next, and rather that than leaves out a blank; it rather ends in the last label than in the blank behind.
  */
 import type { FloatArray } from "../../types.js";
-import { feasible, type Inputs, type Sample, sampleOf } from "../ctc.js";
+import { feasible, type Inputs, normalisers, sampleOf } from "../ctc.js";
 
 /** Stands in a target for any class: it has probability 1 at each step. */
 export const WILDCARD = -1;
@@ -27,30 +27,6 @@ export interface Alignments extends Inputs {
 
 /** Writes the alignments and gives the sum of the scores. What has no path is left alone but for its score. */
 export type AlignReference = (b: Alignments) => number;
-
-/**
- * The largest logit of each step, and the logarithm of the softmax's denominator relative to it: log softmax(x) is x - max - log, in
- * this order. Undefined where a step is no distribution.
- */
-export function normalisers(sample: Sample): { max: Float64Array; log: Float64Array } | undefined {
-  const { steps, classes, logits, first, stride } = sample;
-  const max = new Float64Array(steps);
-  const log = new Float64Array(steps);
-  for (let t = 0; t < steps; t++) {
-    const row = first + t * stride;
-    let largest = -Infinity;
-    for (let c = 0; c < classes; c++) {
-      const x = logits[row + c] as number;
-      if (x > largest || Number.isNaN(x)) largest = x;
-    }
-    let sum = 0;
-    for (let c = 0; c < classes; c++) sum += Math.exp((logits[row + c] as number) - largest);
-    if (Number.isNaN(sum)) return undefined;
-    max[t] = largest;
-    log[t] = Math.log(sum);
-  }
-  return { max, log };
-}
 
 export const ctcAlign: AlignReference = (b) => {
   let total = 0;

@@ -1,6 +1,5 @@
 /** Labellings out of steps of logits, in double precision: the best path's, and the most probable ones by prefix beam search. */
-import type { Sample } from "../ctc.js";
-import { normalisers } from "./align.js";
+import { normalisers, type Sample } from "../ctc.js";
 
 /** A labelling and the logarithm of its probability. */
 export interface Labelling {

@@ -1,10 +1,7 @@
 /** Contrastive losses as plain loops in double precision: what the kernels compute is defined here; the js engine runs it. */
 import type { FloatArray } from "../../types.js";
 import type { Many } from "./many.js";
-
-function add(to: FloatArray, at: number, g: number): void {
-  to[at] = (to[at] as number) + g;
-}
+import { addTimes, dot } from "./measures.js";
 
 /** Vectors of length 1, and what they were divided by: their norms, each taken as at least 1e-12. */
 function unitVectors(
@@ -15,9 +12,7 @@ function unitVectors(
   const data = new Float64Array(count * length);
   const norms = new Float64Array(count);
   for (let i = 0; i < count; i++) {
-    let square = 0;
-    for (let k = i * length; k < (i + 1) * length; k++) square += (x[k] as number) * (x[k] as number);
-    const norm = Math.max(Math.sqrt(square), UNIT_FLOOR);
+    const norm = Math.max(Math.sqrt(dot(x, i * length, x, i * length, length)), UNIT_FLOOR);
     norms[i] = norm;
     for (let k = i * length; k < (i + 1) * length; k++) data[k] = (x[k] as number) / norm;
   }
@@ -35,14 +30,19 @@ function throughUnit(
   if (grad === undefined) return;
   for (let i = 0; i < units.norms.length; i++) {
     const norm = units.norms[i] as number;
-    let along = 0;
-    if (norm !== UNIT_FLOOR) {
-      for (let k = i * length; k < (i + 1) * length; k++)
-        along += (ofUnits[k] as number) * (units.data[k] as number);
-    }
+    const along = norm === UNIT_FLOOR ? 0 : dot(ofUnits, i * length, units.data, i * length, length);
     for (let k = i * length; k < (i + 1) * length; k++)
       grad[k] = ((ofUnits[k] as number) - along * (units.data[k] as number)) / norm;
   }
+}
+
+/** log sum_j exp(x_j), but for one. */
+function logSumExp(x: Float64Array, but = -1): number {
+  let max = -Infinity;
+  for (let j = 0; j < x.length; j++) if (j !== but) max = Math.max(max, x[j] as number);
+  let sum = 0;
+  for (let j = 0; j < x.length; j++) if (j !== but) sum += Math.exp((x[j] as number) - max);
+  return max + Math.log(sum);
 }
 
 /**
@@ -63,24 +63,14 @@ export function infoNce({ rows: count, length, a, b, values, upstream, scale, ..
     part: number,
   ): void => {
     for (let i = 0; i < count; i++) {
-      let max = -Infinity;
-      for (let j = 0; j < count; j++) {
-        let dot = 0;
-        for (let k = 0; k < length; k++) dot += (x[i * length + k] as number) * (y[j * length + k] as number);
-        logits[j] = dot / temperature;
-        max = Math.max(max, logits[j] as number);
-      }
-      let sum = 0;
-      for (let j = 0; j < count; j++) sum += Math.exp((logits[j] as number) - max);
-      const logSum = max + Math.log(sum);
+      for (let j = 0; j < count; j++) logits[j] = dot(x, i * length, y, j * length, length) / temperature;
+      const logSum = logSumExp(logits);
       losses[i] = (losses[i] as number) + part * (logSum - (logits[i] as number));
-      const up = (part * scale * (upstream === undefined ? 1 : (upstream[i] as number))) / temperature;
+      const up = (part * scale * (upstream?.[i] ?? 1)) / temperature;
       for (let j = 0; j < count; j++) {
         const g = up * (Math.exp((logits[j] as number) - logSum) - (i === j ? 1 : 0));
-        for (let k = 0; k < length; k++) {
-          add(gradX, i * length + k, g * (y[j * length + k] as number));
-          add(gradY, j * length + k, g * (x[i * length + k] as number));
-        }
+        addTimes(gradX, i * length, g, y, j * length, length);
+        addTimes(gradY, j * length, g, x, i * length, length);
       }
     }
   };
@@ -109,20 +99,14 @@ export function supervisedContrastive({ rows: count, length, a, labels: given, .
   for (let i = 0; i < count; i++) {
     if (values !== undefined) values[i] = 0;
     let positives = 0;
-    let max = -Infinity;
     for (let j = 0; j < count; j++) {
       if (j === i) continue;
       if (labels[j] === labels[i]) positives += 1;
-      let dot = 0;
-      for (let k = 0; k < length; k++) dot += (x[i * length + k] as number) * (x[j * length + k] as number);
-      logits[j] = dot / temperature;
-      max = Math.max(max, logits[j] as number);
+      logits[j] = dot(x, i * length, x, j * length, length) / temperature;
     }
     if (positives === 0) continue;
-    let total = 0;
-    for (let j = 0; j < count; j++) if (j !== i) total += Math.exp((logits[j] as number) - max);
-    const logSum = max + Math.log(total);
-    const up = (upstream === undefined ? 1 : (upstream[i] as number)) / temperature;
+    const logSum = logSumExp(logits, i);
+    const up = (upstream?.[i] ?? 1) / temperature;
     let loss = 0;
     for (let j = 0; j < count; j++) {
       if (j === i) continue;
@@ -130,10 +114,8 @@ export function supervisedContrastive({ rows: count, length, a, labels: given, .
       const share = labels[j] === labels[i] ? 1 / positives : 0;
       if (share > 0) loss -= share * logP;
       const g = up * (Math.exp(logP) - share);
-      for (let k = 0; k < length; k++) {
-        add(gradient, i * length + k, g * (x[j * length + k] as number));
-        add(gradient, j * length + k, g * (x[i * length + k] as number));
-      }
+      addTimes(gradient, i * length, g, x, j * length, length);
+      addTimes(gradient, j * length, g, x, i * length, length);
     }
     if (values !== undefined) values[i] = loss;
     sum += loss;

@@ -1,10 +1,6 @@
 /** Triplets of a batch as plain loops in double precision: what the kernel computes is defined here; the js engine runs it. */
-import type { FloatArray } from "../../types.js";
 import type { Many } from "./many.js";
-
-function add(to: FloatArray, at: number, g: number): void {
-  to[at] = (to[at] as number) + g;
-}
+import { add } from "./measures.js";
 
 /** Which triplets of an anchor count. */
 const MINING = { hard: 0, semiHard: 1, all: 2 } as const;
@@ -41,7 +37,7 @@ export function batchTriplet({ rows: count, length, a: x, labels: given, ...rest
         square += ((x[i * length + k] as number) - (x[j * length + k] as number)) ** 2;
       distances[j] = squared === 1 ? square : Math.sqrt(square);
     }
-    const up = upstream === undefined ? 1 : (upstream[i] as number);
+    const up = upstream?.[i] ?? 1;
     let loss = 0;
     const weights = new Float64Array(count);
     const triplet = (p: number, n: number): void => {
@@ -63,33 +59,27 @@ export function batchTriplet({ rows: count, length, a: x, labels: given, ...rest
       if (labels[j] !== labels[i]) negatives.push(j);
       else if (j !== i) positives.push(j);
     }
-    const [firstPositive, firstNegative] = [positives[0], negatives[0]];
-    if (firstPositive !== undefined && firstNegative !== undefined) {
-      const at = (j: number): number => distances[j] as number;
-      const first = (
-        from: readonly number[],
-        better: (d: number, best: number) => boolean,
-      ): number | undefined => {
-        let best: number | undefined;
-        for (const j of from) {
-          if (Number.isNaN(at(j))) return j;
-          if (best === undefined || better(at(j), at(best))) best = j;
+    const at = (j: number): number => distances[j] as number;
+    /** The first that is nearest, or with -1 farthest. */
+    const most = (from: readonly number[], sign: 1 | -1): number | undefined => {
+      let [best] = from;
+      for (const j of from) {
+        if (Number.isNaN(at(j))) return j;
+        if (sign * at(j) < sign * at(best as number)) best = j;
+      }
+      return best;
+    };
+    const nearest = most(negatives, 1);
+    const farthest = most(positives, -1);
+    if (nearest !== undefined && farthest !== undefined) {
+      if (mining === MINING.hard) triplet(farthest, nearest);
+      else
+        for (const p of positives) {
+          if (mining === MINING.semiHard) {
+            const beyond = negatives.filter((n) => Number.isNaN(at(n)) || at(n) > at(p));
+            triplet(p, most(beyond, 1) ?? (most(negatives, -1) as number));
+          } else for (const n of negatives) triplet(p, n);
         }
-        return best;
-      };
-      const nearest = (from: readonly number[], above = -Infinity): number | undefined =>
-        first(
-          from.filter((j) => Number.isNaN(at(j)) || at(j) > above),
-          (d, best) => d < best,
-        );
-      const farthest = (from: readonly number[], otherwise: number): number =>
-        first(from, (d, best) => d > best) ?? otherwise;
-      if (mining === MINING.hard)
-        triplet(farthest(positives, firstPositive), nearest(negatives) ?? firstNegative);
-      else if (mining === MINING.semiHard) {
-        for (const p of positives)
-          triplet(p, nearest(negatives, at(p)) ?? farthest(negatives, firstNegative));
-      } else for (const p of positives) for (const n of negatives) triplet(p, n);
     }
     for (const p of positives) pull(up * (weights[p] as number), i, p);
     for (const n of negatives) pull(-up * (weights[n] as number), i, n);

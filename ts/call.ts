@@ -1,0 +1,631 @@
+/**
+ * One call of one loss: its arguments read and checked, and the arrays that a kernel or a reference takes (slots), in the order of the
+ * door's arguments. What an engine needs is all here; which engine answers is not known yet.
+ */
+import { viewAnew } from "#engine";
+import { describe, fail, shapeText, wrongShape, wrongType } from "./errors.js";
+import {
+  addressOf,
+  broadcastShape,
+  broadcastStrides,
+  isTyped,
+  type Operand,
+  placeOf,
+  readOperand,
+  readOutput,
+  sameShape,
+  sizeOf,
+  walk,
+  wrongBuffer,
+} from "./input.js";
+import {
+  COMMON,
+  type Common,
+  checkChoice,
+  defaultsOf,
+  numberOf,
+  type OptionTable,
+  type OptionValues,
+  readOptions,
+} from "./options.js";
+import type { DType, FloatArray, TypedArray } from "./types.js";
+
+/** The options of a call, read: each loss knows the types of its own. */
+export type Options = OptionValues<OptionTable>;
+
+/** One input of a loss. */
+export interface InputRow {
+  readonly name: string;
+  /** Whether there is a gradient with respect to it. */
+  readonly differentiable?: boolean;
+  /** Whether the family reads it itself, because its form is not a tensor's (ragged targets). */
+  readonly raw?: boolean;
+  /** Whether it may be left out. */
+  readonly optional?: boolean;
+  /**
+   * Whether it holds labels, which are as exact in one precision as in the other and so do not choose it; `"fewer axes"`: when
+   * it has fewer axes than the first input.
+   */
+  readonly labels?: boolean | "fewer axes";
+  /** How it is read, where it has forms of its own beside a tensor's. */
+  readonly read?: (where: string, name: string, value: unknown) => Operand;
+}
+
+/** What a slot holds: numbers in the precision of the call, doubles in either, integers, or room without any. */
+type Kind = "real" | "double" | "int" | "bytes";
+
+/** The address of an array that is not in the core's memory for certain: the library has just made it. */
+export const OUTSIDE = -1;
+/** The place of an array that the kernel does not see. */
+export const NOWHERE = -1;
+
+/** An array of a call. */
+export class Slot {
+  constructor(
+    readonly kind: Kind,
+    /** The user's array or one of ours; viewed anew when it lives in the core's memory and that grows. */
+    public array: TypedArray | undefined,
+    /** How many numbers the kernel sees, and how many the array has: they differ where an input is broadcast. */
+    readonly length: number,
+    readonly count: number,
+    readonly out: boolean,
+    /** Where the array is in the core's memory, if that is known; 0: it is to be asked. */
+    readonly address: number,
+    /** Its place among the kernel's arguments. */
+    readonly place: number,
+    /** For an input that is broadcast: how it is walked, for each element of the shape. */
+    readonly strides: readonly number[] | undefined,
+    readonly shape: readonly number[] | undefined,
+  ) {}
+}
+
+/** A gradient that was asked for: the slot that the kernel writes, and where it ends up. */
+export interface Gradient {
+  readonly name: string;
+  readonly slot: Slot;
+  readonly shape: readonly number[];
+  /** What the user gave to write into. */
+  readonly given: unknown;
+  /** Of an input that was broadcast: the shape of the slot, how the input is walked in it, and the array for the sums. */
+  readonly wide: Wide | undefined;
+}
+export interface Wide {
+  readonly shape: readonly number[];
+  readonly strides: readonly number[];
+  readonly sums: Slot;
+}
+
+/**
+ * A definition, and what follows from it and is needed at every call: worked out once. Whatever losses say of themselves, their
+/** What a loss, or a function that is none, says of its arguments. */
+export interface Declaration {
+  readonly name: string;
+  readonly inputs: readonly InputRow[];
+  readonly options: OptionTable;
+  /**
+   * The names of the options that the kernel and the reference take as numbers, in their order. An option that the loss does not have is 0
+   * there.
+   */
+  readonly parameters?: readonly string[];
+  /** The reductions beside none, mean and sum. */
+  readonly reductions?: readonly string[];
+  /** The value is a tensor, and is not reduced. */
+  readonly mapping?: boolean;
+  /** A mapping that has no gradients: of the common options it takes `out` alone. */
+  readonly plain?: boolean;
+}
+
+/**
+ * What follows from a declaration and is needed at every call: worked out once. Whatever losses say of themselves, their records here are
+ * of one kind: so a call costs no more in a program that uses many of them.
+ */
+export class Signature {
+  readonly name: string;
+  readonly inputs: readonly Required<InputRow>[];
+  readonly table: OptionTable;
+  readonly defaults: Options;
+  /** What the kernel takes where no option is given. */
+  readonly usual: readonly number[];
+  readonly reductions: readonly string[];
+  readonly mapping: boolean;
+  /** The names of the inputs that there are gradients of. */
+  readonly differentiable: readonly string[];
+  private readonly names: readonly string[];
+
+  constructor(
+    { name, inputs, options, parameters = [], reductions = [], mapping = false, plain = false }: Declaration,
+    /** The kernel's number in its family. */
+    readonly op: number,
+  ) {
+    const { reduction, ...others } = COMMON;
+    this.name = name;
+    this.inputs = inputs.map((row) => ({
+      ...{ differentiable: false, raw: false, optional: false, labels: false, read: readOperand },
+      ...row,
+    }));
+    this.table = { ...(plain ? { out: COMMON.out } : mapping ? others : COMMON), ...options };
+    this.defaults = defaultsOf(options);
+    this.names = parameters;
+    this.usual = this.numbers(this.defaults);
+    this.reductions = ["none", "mean", "sum", ...reductions];
+    this.mapping = mapping;
+    this.differentiable = this.inputs.filter((row) => row.differentiable).map((row) => row.name);
+  }
+
+  /** What the kernel takes, of these options. */
+  numbers(options: Options): readonly number[] {
+    return this.names.map((name) => numberOf(this.table[name], options[name]));
+  }
+}
+
+/** No numbers, without making an array for it. */
+const NONE: readonly number[] = [];
+export const NOTHING_WANTED: readonly string[] = [];
+/** The outputs that the user gave. */
+interface Given {
+  readonly value?: unknown;
+  readonly grads?: Record<string, unknown>;
+}
+const NOTHING_GIVEN: Given = {};
+
+/** How the losses of a family run on the core; there is no such thing where there is no core. */
+export interface Door<P> {
+  /** The kernels' numbers, by the names of the losses. */
+  readonly numbers: { readonly [name: string]: number };
+  /** Runs a call, and gives the sum of the losses; undefined where the core does not answer. */
+  run(call: Call, plan: P): number | undefined;
+}
+
+/** One call of one loss: its arguments after reading, and what the family makes of them. */
+export class Call {
+  readonly inputs: readonly (Operand | undefined)[];
+  readonly options: Options;
+  readonly parameters: readonly number[];
+  readonly dtype: DType;
+  readonly reduction: string;
+  /** What multiplies every gradient: the upstream number, over the divisor. */
+  scale: number;
+  /** What a mean divides by. */
+  divisor: number;
+  /** The shape of the single losses. */
+  lossShape: readonly number[];
+  /** Set by a family whose plan has computed the results already, in TypeScript: the core is passed by. */
+  planned: boolean;
+  /** What comes back beside the value and the gradients. */
+  extras: object | undefined;
+
+  /** @internal The arrays. */
+  readonly slots: Slot[];
+  /** @internal How many arrays of the kernel's have been named. */
+  places: number;
+  /** @internal */ readonly grads: Gradient[];
+  /** @internal */ values: Slot | undefined;
+  /** @internal */ valueGiven: unknown;
+  /** @internal */ scalarOut: Slot | undefined;
+  /** @internal What the numbers of one slot must be. */
+  domain: Domain | undefined;
+  /** @internal */ checked: Slot | undefined;
+  /** @internal */ readonly wrt: readonly string[] | undefined;
+  private readonly out: Given;
+  private readonly upstream: Operand | number;
+
+  /** @internal */
+  constructor(
+    private readonly signature: Signature,
+    readonly raw: readonly unknown[],
+    /** Whether gradients are asked for at all. */
+    readonly gradients: boolean,
+  ) {
+    const { name, inputs, mapping, differentiable, defaults } = signature;
+    const most = inputs.length;
+    let count = Math.min(raw.length, most);
+    // an optional last input may be left out with the options in its place
+    const { optional } = inputs[most - 1] as Required<InputRow>;
+    if (optional && count === most && isOptions(raw[most - 1])) count -= 1;
+    const least = optional ? most - 1 : most;
+    if (count < least || raw.length > count + 1) {
+      const names = inputs.map((input) => input.name).join(", ");
+      fail(
+        "ARGUMENT_COUNT",
+        name,
+        "the number of arguments",
+        String(raw.length),
+        `${least} (${names}) and the options`,
+      );
+    }
+    const operands = new Array<Operand | undefined>(most);
+    let dtype: DType | undefined;
+    for (let i = 0; i < most; i++) {
+      const row = inputs[i] as Required<InputRow>;
+      const given = raw[i];
+      if (row.raw || i >= count || (row.optional && given === undefined)) {
+        operands[i] = undefined;
+        continue;
+      }
+      const operand = row.read(name, row.name, given);
+      operands[i] = operand;
+      const { labels } = row;
+      const fewer = labels === "fewer axes" && operand.shape.length < (operands[0] as Operand).shape.length;
+      if (labels === true || fewer) continue;
+      if (operand.precision === "float64") dtype = "float64";
+      else if (operand.precision === "float32") dtype ??= "float32";
+    }
+    const common: Common = { reduction: "mean", upstream: 1, wrt: undefined, out: undefined };
+    this.inputs = operands;
+    const options = raw[count];
+    this.options =
+      options === undefined ? defaults : readOptions(name, signature.table, options, defaults, common);
+    this.dtype = dtype ?? "float64";
+    const { reduction, upstream, wrt, out } = common;
+    if (!mapping && reduction !== "mean") checkChoice(name, "reduction", reduction, signature.reductions);
+    this.reduction = mapping ? "none" : (reduction as string);
+    this.upstream = typeof upstream === "number" ? upstream : readOperand(name, "upstream", upstream);
+    if (gradients && wrt !== undefined) checkWrt(name, differentiable, wrt);
+    this.wrt = gradients ? (wrt as readonly string[] | undefined) : NOTHING_WANTED;
+    this.out = out === undefined ? NOTHING_GIVEN : readOut(name, differentiable, out);
+    this.parameters = this.options === defaults ? signature.usual : signature.numbers(this.options);
+    this.scale = 1;
+    this.divisor = 1;
+    this.lossShape = NONE;
+    this.planned = false;
+    this.extras = undefined;
+    this.slots = [];
+    this.places = 0;
+    this.grads = [];
+    this.values = undefined;
+    this.valueGiven = undefined;
+    this.scalarOut = undefined;
+    this.domain = undefined;
+    this.checked = undefined;
+  }
+
+  /** The name that errors begin with. */
+  get where(): string {
+    return this.signature.name;
+  }
+
+  /** The kernel's number in its family. */
+  get op(): number {
+    return this.signature.op;
+  }
+
+  /** The i-th input, which is there. */
+  input(i: number): Operand {
+    return this.inputs[i] as Operand;
+  }
+
+  /** Whether a gradient with respect to this input is asked for. */
+  wants(name: string): boolean {
+    return this.gradients && (this.wrt === undefined || this.wrt.includes(name));
+  }
+
+  /** A slot that holds nothing. */
+  absent(): void {
+    this.places++;
+  }
+
+  /** An array of numbers that goes in, in the precision of the call. */
+  real(operand: Operand | undefined): void {
+    if (operand === undefined) this.absent();
+    else this.push("real", operand.data, sizeOf(operand.shape), false, operand.address ?? 0);
+  }
+
+  /** The same, broadcast to a shape that it is known to fit ({@link broadcastStrides}). */
+  broadcast(operand: Operand | undefined, shape: readonly number[], own = operand?.shape): Slot | undefined {
+    if (operand === undefined || own === undefined) {
+      this.absent();
+      return undefined;
+    }
+    const length = sizeOf(shape);
+    const { data, address = 0 } = operand;
+    if (sameShape(own, shape)) return this.push("real", data, length, false, address);
+    const strides = broadcastStrides(own, shape) as number[];
+    return this.push("real", data, length, false, address, undefined, sizeOf(own), strides, shape);
+  }
+
+  /** Says what the numbers of an input's slot must be: whichever engine answers looks at them before anything is written. */
+  check(domain: Domain, slot: Slot | undefined): void {
+    this.domain = domain;
+    this.checked = slot;
+  }
+
+  /** Labels, lengths: whole numbers that were checked. */
+  ints(data: Int32Array | undefined): void {
+    if (data === undefined) this.absent();
+    else this.push("int", data, data.length, false, 0);
+  }
+
+  /** Doubles that go in, in either precision of the call. */
+  doubles(data: Float64Array | undefined): void {
+    if (data === undefined) this.absent();
+    else this.push("double", data, data.length, false, OUTSIDE);
+  }
+
+  /** An array of the library's that the kernel writes to. */
+  result(data: FloatArray | Int32Array | undefined): void {
+    if (data === undefined) this.absent();
+    else {
+      const wide = data.BYTES_PER_ELEMENT === 8 && this.dtype === "float32";
+      this.push(
+        data instanceof Int32Array ? "int" : wide ? "double" : "real",
+        data,
+        data.length,
+        true,
+        OUTSIDE,
+      );
+    }
+  }
+
+  /** Room for the kernel's own use; the js engine's references make their own. */
+  work(bytes: number): void {
+    this.push("bytes", undefined, bytes, false, OUTSIDE, undefined, 0);
+  }
+
+  /** The single losses, where they are asked for; `lossShape` is set. A kernel may have them as doubles in either precision. */
+  valueSlot(kind: "real" | "double" = "real"): void {
+    const { value } = this.out;
+    if (this.reduction !== "none") {
+      // it is returned, and written as well where it is to be
+      if (value !== undefined) this.scalarOut = this.output("value", value, 1, "later");
+      this.absent();
+      return;
+    }
+    this.valueGiven = value;
+    this.values = this.output("value", value, sizeOf(this.lossShape), kind);
+  }
+
+  /**
+   * The gradient with respect to the i-th input, in the shape of that input or broadcast to `wide`; `aligned` is that shape
+   * with the axes of length 1 that the broadcast needs where they are not at the front.
+   */
+  gradientSlot(i: number, wide?: readonly number[], aligned?: readonly number[]): void {
+    const operand = this.inputs[i];
+    if (
+      operand === undefined ||
+      this.signature.inputs[i]?.differentiable !== true ||
+      !this.wants(operand.name)
+    ) {
+      this.absent();
+      return;
+    }
+    const { name, shape } = operand;
+    // not that of its data: a family that called the user's code may have had the core's memory grow, and views detached
+    const length = sizeOf(shape);
+    const given = this.out.grads?.[name];
+    if (wide === undefined || sameShape(wide, shape)) {
+      const slot = this.output(name, given, length, "real");
+      this.grads.push({ name, slot, shape, given, wide: undefined });
+      return;
+    }
+    // the kernel writes one gradient per broadcast element; they are added up afterwards
+    const strides = broadcastStrides(aligned ?? shape, wide) as number[];
+    const slot = this.output(name, undefined, sizeOf(wide), "real");
+    const sums = this.output(name, given, length, "later");
+    this.grads.push({ name, slot, shape, given, wide: { shape: wide, strides, sums } });
+  }
+
+  /** The upstream gradient: an array where there is one number per loss; a single number goes into `scale`. */
+  upstreamSlot(): void {
+    const upstream = this.readUpstream();
+    this.scale = 1 / this.divisor;
+    if (typeof upstream === "number") {
+      this.scale *= upstream;
+      this.absent();
+    } else this.real(upstream);
+  }
+
+  /** The upstream gradient of each loss as doubles, for families that weight each loss in a mean themselves. */
+  upstreamPerLoss(weights: Float64Array, result = new Float64Array(weights.length)): Float64Array {
+    const upstream = this.readUpstream();
+    for (let i = 0; i < weights.length; i++) {
+      const up = typeof upstream === "number" ? upstream : Number(upstream.data[i]);
+      result[i] = up * (weights[i] as number);
+    }
+    return result;
+  }
+
+  /** The upstream gradient as one number for all, or as an array of one per loss; `lossShape` is set. */
+  private readUpstream(): Operand | number {
+    const { upstream, lossShape, where } = this;
+    if (typeof upstream === "number") return upstream;
+    const { shape, data } = upstream;
+    const single = this.reduction !== "none";
+    if (shape.length === 0 || (single && data.length === 1)) return Number(data[0]);
+    if (single) wrongShape(where, upstream, `a number with reduction ${JSON.stringify(this.reduction)}`);
+    if (!sameShape(shape, lossShape) && !(shape.length === 1 && data.length === sizeOf(lossShape)))
+      wrongShape(where, upstream, `a number or ${shapeText(lossShape)}`);
+    return upstream;
+  }
+
+  /** A new array in the precision of the call. */
+  fresh(length: number): FloatArray {
+    try {
+      return this.dtype === "float32" ? new Float32Array(length) : new Float64Array(length);
+    } catch {
+      fail("OUT_OF_MEMORY", this.where, "the result", `an array of ${length}`, "one that there is room for");
+    }
+  }
+
+  /**
+   * What the kernel writes to, or what is written later, when it has been called: what was given, or a new array. `name` is `"value"` or
+   * that of an input.
+   */
+  private output(name: string, given: unknown, length: number, kind: "real" | "double" | "later"): Slot {
+    const isNew = given === undefined;
+    const address = isNew ? OUTSIDE : addressOf(given);
+    const array = isNew ? this.fresh(length) : readOutput(this.where, name, given, address, length);
+    if (kind === "later") return this.push("real", array, length, true, address, NOWHERE);
+    return this.push(kind, array, length, true, address);
+  }
+
+  private push(
+    kind: Kind,
+    array: TypedArray | undefined,
+    length: number,
+    out: boolean,
+    address: number,
+    place = this.places++,
+    count = length,
+    strides?: readonly number[],
+    shape?: readonly number[],
+  ): Slot {
+    const slot = new Slot(kind, array, length, count, out, address, place, strides, shape);
+    this.slots.push(slot);
+    return slot;
+  }
+}
+
+/** Whether an argument is options rather than an input. */
+function isOptions(value: unknown): boolean {
+  return (
+    typeof value === "object" &&
+    value !== null &&
+    !Array.isArray(value) &&
+    !isTyped(value) &&
+    !("data" in value)
+  );
+}
+
+function checkWrt(where: string, names: readonly string[], value: unknown): void {
+  if (!Array.isArray(value)) wrongType(where, "wrt", value, `an array of names from ${names.join(", ")}`);
+  value.forEach((wanted, i) => {
+    if (!names.includes(wanted))
+      fail("OPTION", where, "wrt", describe(wanted), `one of ${names.join(", ")}`, `[${i}]`);
+  });
+}
+
+/** Where to write. Each property is asked for once, here: a getter is code of the caller's, and no array has its place yet. */
+function readOut(where: string, names: readonly string[], value: unknown): Given {
+  if (typeof value !== "object" || value === null) wrongType(where, "out", value, "{ value, grads }");
+  for (const key in value) {
+    if (key !== "value" && key !== "grads")
+      fail("UNKNOWN_OPTION", where, `out.${key}`, "no option", "value or grads");
+  }
+  const { value: single, grads } = value as { value?: unknown; grads?: unknown };
+  if (grads === undefined) return { value: single };
+  if (typeof grads !== "object" || grads === null)
+    wrongType(where, "out.grads", grads, "an object of arrays");
+  const arrays: Record<string, unknown> = {};
+  for (const key in grads) {
+    if (!names.includes(key))
+      fail("UNKNOWN_OPTION", where, `out.grads.${key}`, "no gradient", names.join(", "));
+    arrays[key] = (grads as Record<string, unknown>)[key];
+  }
+  return { value: single, grads: arrays };
+}
+
+/**
+ * Reads whole numbers in [low, high), and `also` where it is given, into an Int32Array; one that is an Int32Array already stays
+ * where it is.
+ */
+export function readLabels(
+  where: string,
+  operand: Operand,
+  low: number,
+  high: number,
+  expected: string,
+  also?: number,
+): Int32Array {
+  const { data, name, shape } = operand;
+  const result = data instanceof Int32Array ? data : new Int32Array(data.length);
+  for (let i = 0; i < data.length; i++) {
+    const label = Number(data[i]);
+    if (!((label >= low && label < high && Number.isInteger(label)) || label === also)) {
+      fail("LABEL", where, name, String(data[i]), expected, placeOf(i, shape));
+    }
+    if (result !== data) result[i] = label;
+  }
+  return result;
+}
+
+/** What the first so many inputs broadcast to, which have their own shapes or those given. */
+export function broadcastInputs(
+  call: Call,
+  count: number,
+  shapes?: readonly (readonly number[])[],
+): readonly number[] {
+  const { inputs } = call;
+  let all = shapes?.[0] ?? (inputs[0] as Operand).shape;
+  for (let i = 1; i < count; i++) {
+    const shape = broadcastShape(all, shapes?.[i] ?? (inputs[i] as Operand).shape);
+    if (shape === undefined)
+      wrongShape(call.where, call.input(i), `a shape that broadcasts with ${shapeText(all)}`);
+    all = shape;
+  }
+  return all;
+}
+
+/** Refuses one of the first so many inputs if it has not as many axes as the first. */
+export function sameRank(call: Call, count: number): void {
+  const rank = call.input(0).shape.length;
+  for (let i = 1; i < count; i++) {
+    if (call.input(i).shape.length === rank) continue;
+    const axes = rank === 1 ? "1 axis" : `${rank} axes`;
+    wrongShape(call.where, call.input(i), `${axes}, as ${call.input(0).name}`, "RANK");
+  }
+}
+
+/** Numbers that an input must be, and what is said where one is not. */
+export interface Domain {
+  /** Which input. */
+  readonly input: number;
+  /** The kind that the core's search knows them by; it only finds out whether there is something to refuse. */
+  readonly kind: number;
+  readonly holds: (x: number) => boolean;
+  readonly expected: string;
+}
+
+/** Refuses the first number of the input that has a domain which is outside of it, if there is one. */
+export function checkDomain({ domain, checked, where, inputs }: Call): void {
+  // broadcast to nothing: no number of it is looked at
+  if (domain === undefined || checked === undefined || checked.length === 0) return;
+  const { name, shape } = inputs[domain.input] as Operand;
+  // the slot's array is a valid view even where the core's memory has grown
+  const data = checked.array as TypedArray;
+  for (let i = 0; i < data.length; i++) {
+    const x = Number(data[i]);
+    if (!domain.holds(x)) fail("RANGE", where, name, String(x), domain.expected, placeOf(i, shape));
+  }
+}
+
+/** Copies numbers of any type; a broadcast operand is spread over its shape. */
+export function spread(to: FloatArray | Int32Array, slot: Slot): void {
+  const from = slot.array as TypedArray;
+  if (slot.strides !== undefined) {
+    walk(slot.shape as readonly number[], slot.strides, (i, j) => {
+      to[i] = Number(from[j]);
+    });
+  } else if (typeof from[0] === "bigint") {
+    for (let i = 0; i < slot.length; i++) to[i] = Number(from[i]);
+  } else to.set(from as FloatArray);
+}
+
+/** Whether two arrays have bytes in common. */
+export function overlap({ array: a }: Slot, { array: b }: Slot): boolean {
+  return (
+    a !== undefined &&
+    b !== undefined &&
+    a.buffer === b.buffer &&
+    a.byteOffset < b.byteOffset + b.byteLength &&
+    b.byteOffset < a.byteOffset + a.byteLength
+  );
+}
+
+/**
+ * Code of the caller's that runs while arguments are read (a margin's function, a getter) may make the core's memory grow. Tensors in
+ * it are then viewed anew; a view that the caller holds is lost.
+ */
+export function isStale({ array, count }: Slot): boolean {
+  return array !== undefined && array.length !== count;
+}
+
+/** Views anew what {@link isStale}. */
+export function refresh(slot: Slot, where: string): void {
+  slot.array = viewAnew(slot.array as TypedArray, slot.address, slot.count);
+  if (slot.array === undefined) wrongBuffer(where, "an argument", "whose buffer was detached meanwhile");
+}
+
+/** Whether the kernel finds no number in a slot. */
+export function isEmpty({ length, place }: Slot): boolean {
+  return length === 0 || place === NOWHERE;
+}

@@ -1,0 +1,51 @@
+/** The door to the pointwise kernels. */
+import { source } from "#part/pointwise";
+import type { Door } from "../call.js";
+import { door as opened } from "../core.js";
+
+/** What the door takes beside the slots. */
+export interface Plan {
+  readonly count: number;
+}
+
+export const door: Door<Plan> | undefined = /* @__PURE__ */ opened<Plan>(source, {
+  numbers: {
+    l1Loss: 0,
+    mseLoss: 1,
+    smoothL1Loss: 2,
+    huberLoss: 3,
+    bceLoss: 4,
+    bceWithLogitsLoss: 5,
+    klDivLoss: 6,
+    poissonNllLoss: 7,
+    softMarginLoss: 8,
+    sigmoidFocalLoss: 9,
+    gaussianNllLoss: 10,
+    marginRankingLoss: 11,
+    hingeEmbeddingLoss: 12,
+  },
+  piece: (count) => ({ count }),
+  call(exports, { dtype, op, scale, parameters }, { count }, at) {
+    const kernel = dtype === "float32" ? exports.pointwise_f32 : exports.pointwise_f64;
+    const to = at as Ten;
+    return kernel(
+      op,
+      count,
+      to[0],
+      to[1],
+      to[2],
+      to[3],
+      to[4],
+      to[5],
+      to[6],
+      to[7],
+      to[8],
+      to[9],
+      scale,
+      parameters[0] ?? 0,
+      parameters[1] ?? 0,
+      parameters[2] ?? 0,
+    );
+  },
+});
+type Ten = [number, number, number, number, number, number, number, number, number, number];

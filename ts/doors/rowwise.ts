@@ -1,0 +1,105 @@
+/** The door to the rowwise kernels. */
+import { source } from "#part/rowwise";
+import type { Call, Door } from "../call.js";
+import { type Addresses, door as opened } from "../core.js";
+import type { Exports } from "../runtime/generated/exports.js";
+
+/** What the door takes beside the slots. */
+export interface Plan {
+  readonly rows: number;
+  readonly columns: number;
+  /** How far apart the numbers of a row stand: the product of the axes behind the classes. */
+  readonly inner: number;
+}
+
+const CROSS_ENTROPY = 0;
+/** Cross-entropy has a kernel of its own for targets that are no classes. */
+const CROSS_ENTROPY_PROBABILITIES = 1;
+
+export const door: Door<Plan> | undefined = /* @__PURE__ */ opened<Plan>(source, {
+  numbers: {
+    crossEntropyLoss: CROSS_ENTROPY,
+    nllLoss: 2,
+    multiMarginLoss: 3,
+    multiLabelMarginLoss: 4,
+    multiLabelSoftMarginLoss: 5,
+    logSumExp: 6,
+    logSoftmax: 7,
+    softmax: 8,
+  },
+  scratch: (_exports, call, { columns, inner }) =>
+    inner === 1 ? 0 : 4 * turnedAtATime(columns) * columns * bytesOf(call),
+  call(exports, call, plan, at) {
+    if (plan.inner === 1) return rowsTogether(exports, call, plan.rows, plan.columns, at);
+    return rowsApart(exports, call, plan, at);
+  },
+});
+type Eight = [number, number, number, number, number, number, number, number];
+type Nine = [...Eight, room: number];
+
+function bytesOf({ dtype }: Call): number {
+  return dtype === "float32" ? 4 : 8;
+}
+
+/** Runs the kernel on rows whose numbers stand side by side. */
+function rowsTogether(exports: Exports, call: Call, rows: number, columns: number, at: Addresses): number {
+  const [p0 = 0, p1 = 0] = call.parameters;
+  const kernel = call.dtype === "float32" ? exports.rowwise_f32 : exports.rowwise_f64;
+  const [input, labels, target, weight, values, gradInput, gradTarget, upstream] = at as Eight;
+  return kernel(
+    call.op === CROSS_ENTROPY && labels === 0 ? CROSS_ENTROPY_PROBABILITIES : call.op,
+    rows,
+    columns,
+    input,
+    labels,
+    target,
+    weight,
+    values,
+    gradInput,
+    gradTarget,
+    upstream,
+    call.scale,
+    p0,
+    p1,
+  );
+}
+
+/** So many numbers of rows that stand apart are brought together at a time: what stays in the first cache. */
+const TURNED = 2048;
+
+/** How many rows these are. */
+function turnedAtATime(columns: number): number {
+  return Math.max(16, Math.floor(TURNED / columns));
+}
+
+/** Runs it on rows that stand apart: as many at a time as there is room for are brought together, and their gradients go back. */
+function rowsApart(exports: Exports, call: Call, plan: Plan, at: Addresses): number {
+  const { columns, inner } = plan;
+  const [input, labels, target, weight, values, gradInput, gradTarget, upstream, room] = at as Nine;
+  const turned = turnedAtATime(columns);
+  const bytes = bytesOf(call);
+  let sum = 0;
+  for (let first = 0; first < plan.rows; first += turned) {
+    const rows = Math.min(turned, plan.rows - first);
+    const place = (apart: number, i: number): number => apart && room + i * turned * columns * bytes;
+    const turn = (apart: number, i: number, back = 0): number => {
+      const to = place(apart, i);
+      if (to) exports.turn_rows(apart, to, plan.rows, columns, inner, first, rows, bytes, back);
+      return to;
+    };
+    const from = (address: number, size: number): number => address && address + first * size;
+    sum += rowsTogether(exports, call, rows, columns, [
+      turn(input, 0),
+      from(labels, 4),
+      turn(target, 1),
+      weight,
+      from(values, bytes),
+      place(gradInput, 2),
+      place(gradTarget, 3),
+      from(upstream, bytes),
+    ]);
+    turn(gradInput, 2, 1);
+    turn(gradTarget, 3, 1);
+  }
+  return sum;
+}

@@ -1,0 +1,30 @@
+/** The engine of an entry point that has no core: it is the reference that answers, always. */
+import { describe, fail } from "../errors.js";
+import type { EngineInfo } from "./engine.js";
+
+const NONE = "this entry point has no WebAssembly";
+let reason = NONE;
+
+/** No room: there are no tensors but arrays of JavaScript's. */
+export function lodge(): undefined {}
+
+/** Nothing is in memory that could have grown. */
+export function viewAnew(): undefined {}
+
+/** Which engine answers, and why. */
+export function engine(): EngineInfo {
+  return { name: "js", reason, memory: { total: 0, allocated: 0, scratch: 0 } };
+}
+
+/** Refuses all engines but `"js"` and `"auto"`. */
+export function setEngine(name: "wasm" | "js" | "auto"): void {
+  if (name === "wasm") fail("ENGINE", "setEngine", "name", '"wasm"', `an engine that can run here: ${NONE}`);
+  if (name !== "js" && name !== "auto")
+    fail("OPTION", "setEngine", "name", describe(name), '"wasm", "js" or "auto"');
+  reason = name === "js" ? 'setEngine("js") asked for it' : NONE;
+}
+
+/** Ready from the start. */
+export async function ready(): Promise<EngineInfo> {
+  return engine();
+}

@@ -1,2 +1,0 @@
-/** No core, ever: WebAssembly is not attempted. */
-export const source = null;
