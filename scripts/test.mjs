@@ -27,6 +27,20 @@ const CLIPPY_SIMD = [
   "warnings",
 ];
 
+/** A workspace apart. */
+const FUZZ = join(ROOT, "fuzz/Cargo.toml");
+const CLIPPY_FUZZ = [
+  "clippy",
+  "--manifest-path",
+  FUZZ,
+  "--locked",
+  "--all-targets",
+  "--quiet",
+  "--",
+  "-D",
+  "warnings",
+];
+
 /** @param {import("./support.mjs").RunOptions} options @param {string} command @param {string[]} args @returns {Promise<Count>} */
 async function one(options, command, args) {
   const { ok } = await attempt(command, args, { output: "inherit", ...options });
@@ -45,6 +59,12 @@ const checks = [
   },
   {
     group: "static",
+    name: "rustfmt on the fuzzers",
+    run: (toolchain) =>
+      one({ env: nativeEnvironment(toolchain) }, "cargo", ["fmt", "--manifest-path", FUZZ, "--check"]),
+  },
+  {
+    group: "static",
     name: "clippy",
     run: (toolchain) => one({ env: nativeEnvironment(toolchain) }, "cargo", CLIPPY),
   },
@@ -58,6 +78,17 @@ const checks = [
       const env = wasmEnvironment(toolchain, { RUSTFLAGS: "-C target-feature=+simd128" });
       return one({ env }, "cargo", CLIPPY_SIMD);
     },
+  },
+  {
+    // libFuzzer itself, which is C++, is not needed for that: nothing is linked
+    group: "static",
+    name: "clippy on the fuzzers",
+    run: (toolchain) =>
+      one(
+        { env: { ...nativeEnvironment(toolchain), CUSTOM_LIBFUZZER_PATH: join(ROOT, "fuzz/none.a") } },
+        "cargo",
+        CLIPPY_FUZZ,
+      ),
   },
   {
     group: "static",

@@ -289,6 +289,48 @@ describe("ready", () => {
     expect(info).toMatchObject({ name: "js" });
     expect(info.reason).toMatch(/CompileError/);
   });
+
+  test.each([null, 5, true, Symbol("core")])("what is no source is refused in words: %s", async (source) => {
+    const library = await fresh();
+    await expect(library.ready(source as never)).rejects.toMatchObject({ code: "TYPE", argument: "source" });
+    answers(library);
+  });
+
+  /** Modules that compile, and are none of this library's. */
+  const others = {
+    empty: [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
+    // (module (func (export "many_scratch")))
+    similar: [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 4, 1, 0x60, 0, 0, 3, 2, 1, 0, 7, 16, 1, 12]
+      .concat([...Buffer.from("many_scratch")])
+      .concat([0, 0, 10, 4, 1, 2, 0, 0x0b]),
+  };
+  test.each(Object.entries(others))("another module is no core: %s", async (_name, module) => {
+    const library = await fresh();
+    const info = await library.ready(Uint8Array.from(module));
+    expect(info.name).toBe("js");
+    expect(info.reason).toContain("this module is not perdida.wasm");
+    answers(library);
+    expect((await library.ready(bytes())).name).toBe("wasm");
+    answers(library);
+  });
+
+  test("of calls side by side, in any order, one that succeeds is enough", async () => {
+    const wrong = [Uint8Array.of(1, 2, 3), Uint8Array.from(others.empty)];
+    for (const sources of [
+      [bytes(), ...wrong],
+      [...wrong, bytes()],
+      [wrong[0], bytes(), wrong[1], bytes()],
+    ]) {
+      const library = await fresh();
+      await Promise.all(sources.map((source) => library.ready(source)));
+      expect(library.engine().name).toBe("wasm");
+      const t = library.allocate([3]);
+      t.data.set([1, 2, 3]);
+      expect(library.logSumExp(t).data[0]).toBeCloseTo(3.4076059, 6);
+      t.dispose();
+      expect((await library.ready(wrong[0])).name).toBe("wasm");
+    }
+  });
 });
 
 test("the wasm engine is the one that answers here", async () => {

@@ -9,6 +9,7 @@ import {
   broadcastShape,
   broadcastStrides,
   isTyped,
+  made,
   type Operand,
   placeOf,
   readOperand,
@@ -439,11 +440,9 @@ export class Call {
 
   /** A new array in the precision of the call. */
   fresh(length: number): FloatArray {
-    try {
-      return this.dtype === "float32" ? new Float32Array(length) : new Float64Array(length);
-    } catch {
-      fail("OUT_OF_MEMORY", this.where, "the result", `an array of ${length}`, "one that there is room for");
-    }
+    return this.dtype === "float32"
+      ? made(this.where, Float32Array, length)
+      : made(this.where, Float64Array, length);
   }
 
   /**
@@ -494,24 +493,41 @@ function checkWrt(where: string, names: readonly string[], value: unknown): void
   });
 }
 
+/** What the caller gave to write into that is no array and no tensor of ours: what it has was asked for. */
+export class Asked {
+  readonly data: unknown;
+  readonly isTensor: boolean;
+  constructor(readonly given: object) {
+    this.data = (given as { data?: unknown }).data;
+    this.isTensor = "shape" in given;
+  }
+}
+
+/** An output that runs none of the caller's code any more. */
+function asked(given: unknown): unknown {
+  const isOther = typeof given === "object" && given !== null && !isTyped(given) && addressOf(given) === 0;
+  return isOther ? new Asked(given) : given;
+}
+
 /** Where to write. Each property is asked for once, here: a getter is code of the caller's, and no array has its place yet. */
 function readOut(where: string, names: readonly string[], value: unknown): Given {
-  if (typeof value !== "object" || value === null) wrongType(where, "out", value, "{ value, grads }");
+  if (typeof value !== "object" || value === null || Array.isArray(value))
+    wrongType(where, "out", value, "{ value, grads }");
   for (const key in value) {
     if (key !== "value" && key !== "grads")
       fail("UNKNOWN_OPTION", where, `out.${key}`, "no option", "value or grads");
   }
   const { value: single, grads } = value as { value?: unknown; grads?: unknown };
-  if (grads === undefined) return { value: single };
-  if (typeof grads !== "object" || grads === null)
+  if (grads === undefined) return { value: asked(single) };
+  if (typeof grads !== "object" || grads === null || Array.isArray(grads))
     wrongType(where, "out.grads", grads, "an object of arrays");
   const arrays: Record<string, unknown> = {};
   for (const key in grads) {
     if (!names.includes(key))
       fail("UNKNOWN_OPTION", where, `out.grads.${key}`, "no gradient", names.join(", "));
-    arrays[key] = (grads as Record<string, unknown>)[key];
+    arrays[key] = asked((grads as Record<string, unknown>)[key]);
   }
-  return { value: single, grads: arrays };
+  return { value: asked(single), grads: arrays };
 }
 
 /**

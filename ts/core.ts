@@ -15,6 +15,7 @@ import {
   Slot,
   spread,
 } from "./call.js";
+import { viewOf } from "./input.js";
 import { type Core, current, part, type Source } from "./runtime/engine.js";
 import type { Exports } from "./runtime/generated/exports.js";
 import type { CoreMemory } from "./runtime/memory.js";
@@ -193,7 +194,8 @@ function inPieces(
       const here = at.map((address) => (address === 0 ? 0 : address + first * real));
       const pieces = copied.map(({ kind, array, out, place }, k) => {
         const address = start + k * PIECE * real;
-        const piece = (array as FloatArray).subarray(first, first + count);
+        const from = array as FloatArray;
+        const piece = viewOf(from, from.buffer, from.byteOffset + first * from.BYTES_PER_ELEMENT, count);
         here[place] = address;
         return new Slot(kind, piece, count, count, out, address, place, undefined, undefined);
       });

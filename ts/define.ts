@@ -7,6 +7,7 @@
  * user is read after the check has begun to place arrays, and nothing of it is written before every check has passed.
  */
 import {
+  Asked,
   Call,
   checkDomain,
   type Declaration,
@@ -22,7 +23,7 @@ import {
   spread,
 } from "./call.js";
 import { describe, fail } from "./errors.js";
-import { giveBack, isTyped, walk } from "./input.js";
+import { giveBack, isTyped, made, walk } from "./input.js";
 import type { FloatArray, Tensor } from "./types.js";
 
 export type { Call, Domain, InputRow } from "./call.js";
@@ -107,8 +108,11 @@ function run(face: Face, args: readonly unknown[], gradients: boolean): unknown 
 
 /** A tensor that the user gave comes back itself; an array gets its shape. */
 function handBack(given: unknown, data: FloatArray, shape: readonly number[]): Tensor {
-  if (given !== undefined && !isTyped(given) && "shape" in (given as object)) return given as Tensor;
-  return { data, shape };
+  if (given instanceof Asked) return given.isTensor ? (given.given as Tensor) : { data, shape };
+  if (given === undefined) return { data, shape };
+  // the array itself, unless it is a view that growth has detached
+  if (isTyped(given)) return { data: given.length === data.length ? (given as FloatArray) : data, shape };
+  return given as Tensor;
 }
 
 /** Adds up what came out per broadcast element, in double precision. */
@@ -138,10 +142,10 @@ function onJs({ family, reference }: Face, call: Call, plan: unknown): number {
     // a reference may read an input again after it has written: an output that overlaps one is written at the end
     if (out && slots.some((other) => other !== slot && other.place !== NOWHERE && overlap(slot, other))) {
       // of the same precision, so that it rounds alike
-      own = own.slice();
+      own = own.BYTES_PER_ELEMENT === 4 ? new Float32Array(own) : new Float64Array(own);
       copies.push({ to: array as FloatArray, from: own });
     } else if (!out && (strides !== undefined || typeof array[0] === "bigint")) {
-      own = new Float64Array(slot.length);
+      own = made(call.where, Float64Array, slot.length);
       spread(own, slot);
     }
     at[place] = own;

@@ -104,7 +104,13 @@ export function shapeText(shape: readonly number[]): string {
   return `[${shape.join(", ")}]`;
 }
 
+/** What tells a typed array's class whatever the array says of itself: a subclass may have a name of its own. */
+const classOf = /* @__PURE__ */ Object.getOwnPropertyDescriptor(
+  /* @__PURE__ */ Object.getPrototypeOf(Int8Array.prototype),
+  Symbol.toStringTag,
+)?.get as () => string | undefined;
+
 /** The class of a view or a buffer, in whichever realm it was made. */
 export function tag(of: ArrayBufferView | ArrayBufferLike): string {
-  return (of as { [Symbol.toStringTag]?: string })[Symbol.toStringTag] ?? "DataView";
+  return classOf.call(of) ?? (of as { [Symbol.toStringTag]?: string })[Symbol.toStringTag] ?? "DataView";
 }

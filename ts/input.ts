@@ -51,9 +51,32 @@ export function placeOf(index: number, shape: readonly number[]): string {
 
 /** Whether a value is a typed array of numbers, in whichever realm it was made. */
 export function isTyped(value: unknown): value is TypedArray {
+  // what has the prototype alone, or is a proxy, is none
+  if (!ArrayBuffer.isView(value)) return false;
   // the common ones first: asking for the tag takes several times as long
   if (value instanceof Float32Array || value instanceof Float64Array) return true;
-  return ArrayBuffer.isView(value) && tag(value) !== "DataView" && tag(value) !== "Float16Array";
+  return tag(value) !== "DataView" && tag(value) !== "Float16Array";
+}
+
+/** A view of a typed array's own class, by none of its methods: those of a subclass, and its species, are code of the caller's. */
+export function viewOf<A extends TypedArray>(
+  array: A,
+  buffer: ArrayBufferLike,
+  offset: number,
+  length: number,
+): A {
+  type Classes = Record<string, new (buffer: ArrayBufferLike, offset: number, length: number) => A>;
+  const Type = (globalThis as unknown as Classes)[tag(array)] as Classes[string];
+  return new Type(buffer, offset, length);
+}
+
+/** A new array; where there is no room for it that is said in words. */
+export function made<A>(where: string, Type: new (length: number) => A, length: number): A {
+  try {
+    return new Type(length);
+  } catch {
+    return fail("OUT_OF_MEMORY", where, "the result", `an array of ${length}`, "one that there is room for");
+  }
 }
 
 function precisionOf(data: TypedArray): Operand["precision"] {
@@ -68,6 +91,12 @@ function precisionOf(data: TypedArray): Operand["precision"] {
       return "integer";
   }
 }
+
+/** How long a typed array is, whatever it says of itself. */
+const lengthOf = /* @__PURE__ */ Object.getOwnPropertyDescriptor(
+  /* @__PURE__ */ Object.getPrototypeOf(Int8Array.prototype),
+  "length",
+)?.get as () => number;
 
 /** Refuses arrays whose numbers can vanish or change while they are read. */
 export function checkBuffer(where: string, name: string, data: TypedArray): void {
@@ -93,6 +122,26 @@ export function wrongLength(
   place?: string,
 ): never {
   fail("LENGTH", where, name, arrayOf(length), arrayOf(expected), place);
+}
+
+/**
+ * An array that is fit to be read, as one of this realm's own classes: a subclass may have methods and a species of the caller's, which
+ * must not run in the middle of a call.
+ */
+function readable(where: string, name: string, data: TypedArray): TypedArray {
+  checkBuffer(where, name, data);
+  const prototype: unknown = Object.getPrototypeOf(data);
+  // the common ones first, as above
+  if (
+    prototype === Float32Array.prototype ||
+    prototype === Float64Array.prototype ||
+    prototype === Int32Array.prototype
+  )
+    return data;
+  const own = (globalThis as unknown as Record<string, { prototype: unknown }>)[tag(data)];
+  return prototype === own?.prototype
+    ? data
+    : viewOf(data, data.buffer, data.byteOffset, lengthOf.call(data));
 }
 
 function isDetached(buffer: ArrayBufferLike): boolean {
@@ -131,8 +180,8 @@ export function readOperand(where: string, name: string, value: unknown): Operan
   if (typeof value === "number")
     return { name, data: Float64Array.of(value), shape: [], precision: "float64" };
   if (isTyped(value)) {
-    checkBuffer(where, name, value);
-    return { name, data: value, shape: [value.length], precision: precisionOf(value) };
+    const data = readable(where, name, value);
+    return { name, data, shape: [lengthOf.call(data)], precision: precisionOf(data) };
   }
   if (Array.isArray(value)) return flatten(where, name, value);
   if (typeof value === "object" && value !== null) {
@@ -142,12 +191,13 @@ export function readOperand(where: string, name: string, value: unknown): Operan
       fail("TYPE", where, name, `a float16 tensor on a ${tag(data)}`, "a tensor of float32 or float64");
     const axes = shape ?? dims;
     if (isTyped(data) && Array.isArray(axes)) {
-      checkBuffer(where, name, data);
+      const numbers = readable(where, name, data);
       checkShape(where, name, axes);
       const size = sizeOf(axes);
-      if (size !== data.length)
-        fail("SHAPE", where, name, `${data.length} numbers with shape ${shapeText(axes)}`, `${size} numbers`);
-      return { name, data, shape: axes, precision: precisionOf(data) };
+      const length = lengthOf.call(data);
+      if (size !== length)
+        fail("SHAPE", where, name, `${length} numbers with shape ${shapeText(axes)}`, `${size} numbers`);
+      return { name, data: numbers, shape: axes, precision: precisionOf(numbers) };
     }
     if (typeof data === "function" && "dataSync" in value) {
       fail(
@@ -210,9 +260,9 @@ const spares: Float64Array[] = [];
 const MOST_SPARES = 8;
 const LONGEST_SPARE = 4096;
 
-function lend(size: number): Float64Array {
+function lend(where: string, size: number): Float64Array {
   const i = spares.findIndex(({ length }) => length === size);
-  return i < 0 ? new Float64Array(size) : (spares.splice(i, 1)[0] as Float64Array);
+  return i < 0 ? made(where, Float64Array, size) : (spares.splice(i, 1)[0] as Float64Array);
 }
 
 /** At the end of a call, when nobody reads an operand's numbers any more. */
@@ -225,8 +275,8 @@ export function giveBack(operand: Operand | undefined): void {
 /** How deep arrays may be nested. */
 const MOST_AXES = 32;
 
-/** Nested arrays, row by row. The lengths along an axis must agree; the innermost may be typed. */
-function flatten(where: string, name: string, nested: readonly unknown[]): Operand {
+/** Nested arrays, row by row. The lengths along an axis must agree; the innermost may be typed. Booleans are numbers on demand. */
+export function flatten(where: string, name: string, nested: readonly unknown[], booleans = false): Operand {
   const shape: number[] = [];
   let typed = false;
   let single = true;
@@ -242,7 +292,7 @@ function flatten(where: string, name: string, nested: readonly unknown[]): Opera
     if (level.length === 0) break;
   }
   const size = sizeOf(shape);
-  const data = lend(size);
+  const data = lend(where, size);
   let at = 0;
   // what most are; and what is no number after all is told of below
   if (shape.length === 1 && !typed) {
@@ -266,7 +316,7 @@ function flatten(where: string, name: string, nested: readonly unknown[]): Opera
       const item = items[i];
       if (!innermost) copy(item, depth + 1, `${place}[${i}]`);
       else if (typeof item === "number") data[at++] = item;
-      else if (typeof item === "bigint") data[at++] = Number(item);
+      else if (typeof item === "bigint" || (booleans && typeof item === "boolean")) data[at++] = Number(item);
       else wrongType(where, name, item, "a number", `${place}[${i}]`);
     }
   };
@@ -296,9 +346,10 @@ export function readOutput(
   if (!isTyped(data) || precisionOf(data) === "integer") {
     wrongType(where, name, value, "a Float32Array, a Float64Array or a tensor of one");
   }
-  checkBuffer(where, name, data);
-  if (data.length !== length) wrongLength(where, name, data.length, length);
-  return data as FloatArray;
+  const numbers = readable(where, name, data);
+  const own = lengthOf.call(numbers);
+  if (own !== length) wrongLength(where, name, own, length);
+  return numbers as FloatArray;
 }
 
 /** The strides with which an operand of `from` is walked for each element of `to`, or undefined where it cannot be broadcast. */

@@ -133,8 +133,10 @@ export function readOptions<T extends OptionTable>(
   if (typeof given !== "object" || given === null || Array.isArray(given) || ArrayBuffer.isView(given)) {
     wrongType(where, "options", given, "an object");
   }
+  let none = true;
   let values: Record<string, unknown> = defaults;
   for (const name in given) {
+    none = false;
     const value = (given as Record<string, unknown>)[name];
     const option = table[name];
     // what an object has of its own accord (toString) is no option
@@ -149,6 +151,8 @@ export function readOptions<T extends OptionTable>(
       values[name] = option.read(where, name, value);
     }
   }
+  // a map has no properties, and what it holds would be passed over
+  if (none && Symbol.iterator in given) fail("TYPE", where, "options", "a collection", "an object");
   return values as OptionValues<T>;
 }
 

@@ -1,7 +1,7 @@
 /** Tensors: numbers with a shape, on arrays of the user's or in the core's memory. */
 import { type Lodging, lodge } from "#engine";
 import { fail, shapeText, wrongType } from "./errors.js";
-import { ADDRESS, checkShape, isTyped, sizeOf } from "./input.js";
+import { ADDRESS, checkShape, isTyped, made, sizeOf } from "./input.js";
 import { checkChoice } from "./options.js";
 import type { DType, FloatArray, Tensor, TypedArray } from "./types.js";
 
@@ -35,7 +35,8 @@ const DISPOSE: typeof Symbol.dispose = Symbol.dispose ?? Symbol.for("Symbol.disp
 
 /** An array of JavaScript's, where there is no room in the core. */
 function inArray(dtype: DType, length: number): Lodging {
-  const view = dtype === "float32" ? new Float32Array(length) : new Float64Array(length);
+  const view =
+    dtype === "float32" ? made("allocate", Float32Array, length) : made("allocate", Float64Array, length);
   return { address: 0, view: () => view, give() {} };
 }
 
@@ -44,15 +45,26 @@ export class AllocatedTensor<A extends FloatArray = FloatArray> implements Tenso
   #lodging: Lodging | undefined;
   /** That of the lodging: it is asked for at every call. */
   #address: number;
+  readonly #shape: readonly number[];
+  readonly #dtype: DType;
 
   /** @internal */
-  constructor(
-    readonly shape: readonly number[],
-    readonly dtype: DType,
-  ) {
+  constructor(shape: readonly number[], dtype: DType) {
     const length = sizeOf(shape);
+    this.#shape = shape;
+    this.#dtype = dtype;
     this.#lodging = lodge(dtype, length) ?? inArray(dtype, length);
     this.#address = this.#lodging.address;
+  }
+
+  /** The lengths of the axes. They say how much of the memory is this tensor's, so they stay as they are. */
+  get shape(): readonly number[] {
+    return this.#shape;
+  }
+
+  /** The precision. */
+  get dtype(): DType {
+    return this.#dtype;
   }
 
   /**
@@ -109,7 +121,9 @@ export function allocate(shape: readonly number[], dtype?: "float32"): Allocated
 export function allocate(shape: readonly number[], dtype: "float64"): AllocatedTensor<Float64Array>;
 export function allocate(shape: readonly number[], dtype?: DType): AllocatedTensor;
 export function allocate(shape: readonly number[], dtype: DType = "float32"): AllocatedTensor {
-  checkLengths("allocate", shape);
+  // a copy that is checked, and does not change afterwards
+  const axes = Array.isArray(shape) ? Object.freeze(Array.from(shape)) : shape;
+  checkLengths("allocate", axes);
   checkChoice("allocate", "dtype", dtype, ["float32", "float64"]);
-  return new AllocatedTensor(Object.freeze([...shape]), dtype);
+  return new AllocatedTensor(axes, dtype);
 }

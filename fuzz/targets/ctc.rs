@@ -62,15 +62,14 @@ fuzz_target!(|bytes: &[u8]| {
     if !is_there {
         return;
     }
-    for n in 0..samples {
+    for (n, loss) in losses.iter().enumerate() {
         for t in 0..steps {
             let row = if time_major == 1 { t * samples + n } else { n * steps + t };
             let row = &outcome.numbers(grad)[row * classes..][..classes];
-            if losses[n].is_finite() {
+            if loss.is_finite() {
                 assert!(
                     row.iter().all(|x| !x.is_nan()),
-                    "step {t} of sample {n}, which has the loss {}, has the gradient {row:?}",
-                    losses[n]
+                    "step {t} of sample {n}, which has the loss {loss}, has the gradient {row:?}"
                 );
             }
         }

@@ -26,7 +26,7 @@ fuzz_target!(|bytes: &[u8]| {
     let (inputs, gradients) = op.map_or((3, 3), |op| (op.inputs(), op.gradients()));
     let count = match d.below(16) {
         // over the end of a piece
-        15 => 16_000 + d.length(250) * 4,
+        15 => d.length(250).saturating_mul(4).saturating_add(16_000),
         _ => d.length(200),
     };
     // what any loss takes: probabilities

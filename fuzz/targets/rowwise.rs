@@ -1,6 +1,6 @@
-//! Losses of rows of scores.
+//! Losses of rows of scores, and what brings rows together whose numbers stand apart.
 #![no_main]
-use door::rowwise::{rowwise_f32, rowwise_f64};
+use door::rowwise::{rowwise_f32, rowwise_f64, turn_rows};
 use kernels::rowwise::Op;
 use libfuzzer_sys::fuzz_target;
 
@@ -10,10 +10,13 @@ use support::{Call, Draw};
 fuzz_target!(|bytes: &[u8]| {
     let d = &mut Draw::new(bytes);
     let double = d.chance(8);
+    if d.chance(1) {
+        return turned(d, double);
+    }
     let number = d.below(10) as u32;
     let op = Op::from_door(number);
     let columns = d.length(70);
-    let rows = d.rows(9, columns);
+    let rows = d.length(9);
     let size = rows.saturating_mul(columns);
     let labels = rows.saturating_mul(op.map_or(1, |op| op.labels(columns)));
     let targets = rows.saturating_mul(op.map_or(columns, |op| op.targets(columns)));
@@ -23,7 +26,7 @@ fuzz_target!(|bytes: &[u8]| {
     call.reals(d, size, -4.0, 4.0);
     let sets = op == Some(Op::MultiLabelMarginLoss);
     if labels > 0 {
-        call.ints(d, labels, if sets { -1 } else { 0 }, columns as i64);
+        call.ints(d, labels, if sets { -1 } else { 0 }, columns.min(1 << 30) as i64);
     } else {
         call.absent();
     }
@@ -52,3 +55,22 @@ fuzz_target!(|bytes: &[u8]| {
         outcome.expect_numbers("everyday numbers");
     }
 });
+
+/// Some rows of all, there or back.
+fn turned(d: &mut Draw, double: bool) {
+    let (samples, columns, inner) = (d.length(4), d.length(9), d.length(12));
+    let all = samples.saturating_mul(inner);
+    let first = d.length(all.min(60));
+    let rows = d.length(all.saturating_sub(first).min(60));
+    let back = d.chance(8);
+    let mut call = Call::new(double);
+    // the side that is read is an output as well: which it is, the door is told by a number
+    for length in [all.saturating_mul(columns), rows.saturating_mul(columns)] {
+        call.out(length);
+    }
+    let bytes = if double { 8 } else { 4 };
+    call.run(d, |at| {
+        turn_rows(at[0], at[1], all, columns, inner, first, rows, bytes, u32::from(back));
+        0.0
+    });
+}

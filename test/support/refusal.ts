@@ -2,7 +2,7 @@
 import { expect } from "vitest";
 
 /** Codes of values that are out of range; the others say that a thing is of the wrong kind. */
-const OUT_OF_RANGE = /^(RANGE|SHAPE|RANK|NUMBER|LENGTH|LABEL)$/;
+const OUT_OF_RANGE = /^(RANGE|SHAPE|RANK|NUMBER|LENGTH|LABEL|OUT_OF_MEMORY)$/;
 
 /** Runs what must be refused, with this code and these words, by an error with all its details. */
 export function expectRefusal(run: () => unknown, code: string, message: string): void {

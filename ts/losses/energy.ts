@@ -5,7 +5,7 @@
 import { door, type Plan } from "#door/energy";
 import { type Call, define, type Family, type InputRow, readLabels } from "../define.js";
 import { fail, shapeText, wrongShape, wrongType } from "../errors.js";
-import { isTyped, type Operand, placeOf, readOperand, sameShape, sizeOf } from "../input.js";
+import { flatten, isTyped, type Operand, placeOf, readOperand, sameShape, sizeOf } from "../input.js";
 import { array, choice, number } from "../options.js";
 import type { EnergyReference, Samples } from "../reference/energy.js";
 import * as reference from "../reference/energy.js";
@@ -28,7 +28,13 @@ const energy = /* @__NO_SIDE_EFFECTS__ */ (indices = false): Family<Plan, Energy
     const leading = shape.slice(0, -1);
     const rows = sizeOf(leading);
     if (columns === 0 && rows > 0) wrongShape(call.where, energies, "at least one answer");
-    const answers = readAnswers(call, leading, columns);
+    const { margin, marginMatrix } = call.options;
+    const answers = readAnswers(
+      call,
+      leading,
+      columns,
+      typeof margin === "function" || typeof marginMatrix === "function",
+    );
     const present = readMask(call, energies);
     checkPresent(call, answers, columns, present);
     const { table, per } = readTable(call, answers, rows, columns, present);
@@ -73,7 +79,7 @@ const energy = /* @__NO_SIDE_EFFECTS__ */ (indices = false): Family<Plan, Energy
 function readEnergies(where: string, name: string, value: unknown): Ragged {
   if (!Array.isArray(value) || value.length === 0) return readOperand(where, name, value);
   const lengths = value.map((row: unknown) => (Array.isArray(row) || isTyped(row) ? row.length : -1));
-  const columns = Math.max(...lengths);
+  const columns = lengths.reduce((most, length) => Math.max(most, length));
   if (lengths.includes(-1) || lengths.every((length) => length === columns))
     return readOperand(where, name, value);
   const samples = value.map((row: unknown, i) => {
@@ -93,14 +99,16 @@ function readEnergies(where: string, name: string, value: unknown): Ragged {
 }
 
 /** The correct answers: [N]; for one sample a number or an array of one. */
-function readAnswers(call: Call, leading: readonly number[], columns: number): Int32Array {
+function readAnswers(call: Call, leading: readonly number[], columns: number, copied: boolean): Int32Array {
   const answers = call.input(1);
   const single = leading.length === 0 && answers.shape.length === 1 && answers.data.length === 1;
   if (!single && !sameShape(answers.shape, leading)) {
     const expected = leading.length === 0 ? "one answer" : `one answer per sample: ${shapeText(leading)}`;
     wrongShape(call.where, answers, expected);
   }
-  return readLabels(call.where, answers, 0, columns, `an answer: an index in [0, ${columns})`);
+  const labels = readLabels(call.where, answers, 0, columns, `an answer: an index in [0, ${columns})`);
+  // a function of the caller's is asked for margins: what was checked stays as it was
+  return copied ? new Int32Array(labels) : labels;
 }
 
 /** Whether the k-th answer of a sample is there; undefined where all are. */
@@ -258,9 +266,8 @@ function epsilonOf(call: Call): number {
 
 /** A mask may be of booleans, nested or not. */
 function readBooleans(where: string, name: string, value: unknown): Operand {
-  const numbers = (x: unknown): unknown =>
-    typeof x === "boolean" ? Number(x) : Array.isArray(x) ? x.map(numbers) : x;
-  return readOperand(where, name, numbers(value));
+  if (Array.isArray(value)) return flatten(where, name, value, true);
+  return readOperand(where, name, typeof value === "boolean" ? Number(value) : value);
 }
 
 /** `{ data, shape }` with plain numbers for data is taken as well: coordinates often come from JSON. */
@@ -269,7 +276,7 @@ function readPoints(where: string, name: string, value: unknown): Operand {
   return readOperand(
     where,
     name,
-    Array.isArray(data) ? { data: Float64Array.from(data as number[]), shape } : value,
+    Array.isArray(data) ? { data: readOperand(where, name, data).data, shape } : value,
   );
 }
 

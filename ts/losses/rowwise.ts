@@ -5,7 +5,7 @@
 import { door, type Plan } from "#door/rowwise";
 import { type Call, define, type Family, type InputRow, readLabels } from "../define.js";
 import { arrayOf, describe, fail, shapeText, wrongShape, wrongType } from "../errors.js";
-import { isTyped, type Operand, readOperand, sameShape, sizeOf } from "../input.js";
+import { checkBuffer, isTyped, type Operand, readOperand, sameShape, sizeOf } from "../input.js";
 import { array, choice, number } from "../options.js";
 import type { RowwiseReference } from "../reference/rowwise.js";
 import * as reference from "../reference/rowwise.js";
@@ -114,14 +114,15 @@ function readSets(call: Call, shape: readonly number[], columns: number): Int32A
     const labels = new Int32Array(rows * columns).fill(-1);
     sets.forEach((set, row) => {
       const place = shape.length === 2 ? `[${row}]` : "";
-      if (!Array.isArray(set) && !isTyped(set))
-        wrongType(call.where, "target", set, "an array of labels", place);
+      if (isTyped(set)) checkBuffer(call.where, `target${place}`, set);
+      else if (!Array.isArray(set)) wrongType(call.where, "target", set, "an array of labels", place);
       if (set.length > columns)
         fail("LENGTH", call.where, "target", arrayOf(set.length), `at most ${columns} labels`, place);
       for (let i = 0; i < set.length; i++) {
-        const label: unknown = set[i];
+        const item: unknown = set[i];
+        const label = typeof item === "bigint" ? Number(item) : item;
         if (typeof label !== "number" || !Number.isInteger(label) || label < -1 || label >= columns) {
-          fail("LABEL", call.where, "target", describe(label), expected, `${place}[${i}]`);
+          fail("LABEL", call.where, "target", describe(item), expected, `${place}[${i}]`);
         }
         labels[row * columns + i] = label;
       }

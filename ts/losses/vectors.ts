@@ -10,7 +10,16 @@ import {
   sameRank,
 } from "../define.js";
 import { arrayOf, describe, fail, quoted, shapeText, wrongShape, wrongType } from "../errors.js";
-import { broadcastShape, broadcastStrides, type Operand, sizeOf, walk, wrongLength } from "../input.js";
+import {
+  broadcastShape,
+  broadcastStrides,
+  isTyped,
+  made,
+  type Operand,
+  sizeOf,
+  walk,
+  wrongLength,
+} from "../input.js";
 import { flag, number } from "../options.js";
 import type { Vectors, VectorsReference } from "../reference/vectors.js";
 import * as reference from "../reference/vectors.js";
@@ -107,7 +116,7 @@ function ownDistance(
   count: number,
   length: number,
 ): Planned {
-  const copies = [0, 1, 2].map((i) => copyOf(call.input(i), shape));
+  const copies = [0, 1, 2].map((i) => copyOf(call.where, call.input(i), shape));
   const upstream = call.upstreamPerLoss(new Float64Array(count).fill(1 / call.divisor));
   const values = new Float64Array(count);
   const grads = [0, 1, 2].map((i) =>
@@ -140,8 +149,8 @@ function ownDistance(
   return { sum, values, grads };
 }
 
-function copyOf({ data, shape }: Operand, wide: readonly number[]): Float64Array {
-  const copy = new Float64Array(sizeOf(wide));
+function copyOf(where: string, { data, shape }: Operand, wide: readonly number[]): Float64Array {
+  const copy = made(where, Float64Array, sizeOf(wide));
   walk(wide, broadcastStrides(shape, wide) as number[], (i, j) => {
     copy[i] = Number(data[j]);
   });
@@ -153,20 +162,24 @@ function checkDistance(call: Call, given: DistanceAndGrad, length: number): Dist
   const { where } = call;
   if (typeof given !== "object" || given === null)
     wrongType(where, "distance(x, y)", given, "an object { value, gradX, gradY }");
-  if (typeof given.value !== "number") wrongType(where, "distance(x, y).value", given.value, "a number");
-  if (!call.gradients) return given;
+  // each property is asked for once: what was checked is what is used
+  const { value, gradX, gradY } = given;
+  const read = { value, gradX, gradY };
+  if (typeof value !== "number") wrongType(where, "distance(x, y).value", value, "a number");
+  if (!call.gradients) return read;
   for (const name of ["gradX", "gradY"] as const) {
     const argument = `distance(x, y).${name}`;
-    const grad: unknown = given[name];
-    if (!Array.isArray(grad) && !ArrayBuffer.isView(grad)) wrongType(where, argument, grad, arrayOf(length));
+    const grad: unknown = read[name];
+    if (!Array.isArray(grad) && !isTyped(grad)) wrongType(where, argument, grad, arrayOf(length));
     const slopes = grad as ArrayLike<unknown>;
-    if (slopes.length !== length) wrongLength(where, argument, slopes.length, length);
-    for (let i = 0; i < length; i++) {
+    const own = slopes.length;
+    if (own !== length) wrongLength(where, argument, own, length);
+    for (let i = 0; i < own; i++) {
       const slope = slopes[i];
       if (typeof slope !== "number") wrongType(where, argument, slope, "a number", `[${i}]`);
     }
   }
-  return given;
+  return read;
 }
 
 const PAIR: readonly InputRow[] = [

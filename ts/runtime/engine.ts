@@ -215,7 +215,8 @@ export async function ready(from?: CoreSource | PromiseLike<CoreSource>): Promis
     else for (const of of parts.length === 0 ? [first] : parts) await prepare(of);
     refusal = undefined;
   } catch (error) {
-    refusal = refused(error);
+    // a core that answers by now, which another call has brought, goes on answering
+    if (core === undefined || memory === undefined) refusal = refused(error);
   }
   return engine();
 }
@@ -228,6 +229,9 @@ async function prepare(of: Part, isGiven = false): Promise<void> {
   const given = (of.source as () => object)();
   const module = isBytes(given) ? await WebAssembly.compile(given) : given;
   const { exports } = await WebAssembly.instantiate(module, imports(WebAssembly));
+  // what compiles may still be another module
+  if (isGiven && !("many_scratch" in exports && "energy_f64" in exports))
+    throw new Error("this module is not perdida.wasm");
   keep(of, exports, isGiven || module === given);
 }
 
@@ -236,7 +240,7 @@ function isBytes(given: object): given is ArrayBuffer | ArrayBufferView {
 }
 
 async function resolved(from: CoreSource): Promise<object> {
-  if (typeof from === "string" || (typeof from === "object" && "href" in from)) {
+  if (typeof from === "string" || (typeof from === "object" && from !== null && "href" in from)) {
     const url = typeof from === "string" ? from : (from as { href: string }).href;
     const { fetch, process, URL } = platform();
     if (url.startsWith("file:")) {
@@ -254,7 +258,7 @@ async function resolved(from: CoreSource): Promise<object> {
       fail("ENGINE", "ready", "source", describe(url), "bytes or a module: there is no fetch here");
     return resolved(await fetch(url));
   }
-  if (typeof from === "object" && "arrayBuffer" in from) {
+  if (typeof from === "object" && from !== null && "arrayBuffer" in from) {
     if (!from.ok)
       fail("ENGINE", "ready", "source", `a response with status ${from.status}`, "the bytes of perdida.wasm");
     return from.arrayBuffer();

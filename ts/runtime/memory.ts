@@ -3,6 +3,7 @@
  * is free, so that their bookkeeping cannot be overwritten by numbers and nothing is hidden from `engine().memory`.
  */
 import { fail } from "../errors.js";
+import { viewOf } from "../input.js";
 import type { TypedArray } from "../types.js";
 import type { WasmMemory } from "./platform.js";
 
@@ -62,8 +63,7 @@ export class CoreMemory {
 
   /** The numbers that a view had at an address, viewed anew: growth detaches views. */
   viewAnew(view: TypedArray, address: number, count: number): TypedArray {
-    const Type = view.constructor as new (buffer: ArrayBuffer, offset: number, length: number) => TypedArray;
-    return new Type(this.buffer, address, count);
+    return viewOf(view, this.buffer, address, count);
   }
 
   /** A block of at least `bytes`, at a multiple of 16. Throws a RangeError where memory is exhausted and changes nothing then. */

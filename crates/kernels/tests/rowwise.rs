@@ -1,5 +1,6 @@
 //! Rows whose numbers stand apart: brought together and taken back, for every part of them; lengths that do not fit harm nothing.
-use kernels::rowwise::turn;
+use kernels::rowwise::{run, turn, Op, Rows};
+use lanes::F64x2;
 
 /// Number c of row i of [.., columns, inner].
 fn place(i: usize, c: usize, columns: usize, inner: usize) -> usize {
@@ -34,11 +35,39 @@ fn rows_come_together_and_go_back() {
 
 #[test]
 fn lengths_that_do_not_fit_harm_nothing() {
-    for of in [[3, 0, 0, 4], [0, 2, 0, 4], [3, 2, 100, 4], [3, 2, 0, 100], [3, 100, 0, 4]] {
-        for (apart, together) in [(0, 0), (24, 0), (0, 12), (5, 7)] {
-            for back in [false, true] {
-                turn(&mut vec![1.0; apart], &mut vec![2.0; together], of, back);
+    const MANY: usize = usize::MAX;
+    let each = [0, 1, 2, 3, 4, 100, MANY / 2, MANY / 3 + 1, MANY];
+    for columns in each {
+        for inner in each {
+            for first in each {
+                for rows in each {
+                    for (apart, together) in [(0, 0), (24, 0), (0, 12), (24, 12), (5, 7)] {
+                        for back in [false, true] {
+                            let of = [columns, inner, first, rows];
+                            turn(&mut vec![1.0; apart], &mut vec![2.0; together], of, back);
+                        }
+                    }
+                }
             }
         }
     }
+}
+
+#[test]
+fn rows_of_nothing_are_not_gone_through() {
+    let rows = Rows {
+        rows: usize::MAX,
+        columns: 0,
+        input: &[0.0f64; 0],
+        labels: &[],
+        target: &[],
+        weight: &[],
+        values: &mut [],
+        grad_input: &mut [],
+        grad_target: &mut [],
+        upstream: &[],
+        scale: 1.0,
+        p: [0.0; 2],
+    };
+    assert_eq!(run::<F64x2>(Op::Softmax, &mut { rows }), 0.0);
 }

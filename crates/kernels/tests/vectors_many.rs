@@ -191,3 +191,21 @@ fn slices_that_do_not_fit_are_refused() {
     let out = call::<F32x4>(Op::Nearest, [5, 4, 3], &a, &a[..12], &[], [5.0, 0.0, 0.0, 0.0, 0.0]);
     assert!(out.sum.is_nan() && out.indices.iter().all(|&k| k == -1));
 }
+
+#[test]
+fn what_no_memory_has_is_worked_out_without_an_overflow() {
+    for op in
+        [Op::Cdist, Op::CdistSelf, Op::BatchTriplet, Op::SupervisedContrastive, Op::InfoNce, Op::Nearest]
+    {
+        for many in [1 << 28, 1 << 31, (1 << 32) - 1, usize::MAX / 2, usize::MAX] {
+            for [rows, columns, length] in [[many, 3, 3], [3, 3, many], [many; 3]] {
+                let found = need(op, rows, columns, length, &[1.0; 5]);
+                assert!(
+                    found.doubles + found.singles + found.reals > 1e12,
+                    "{op:?} {rows} {columns} {length}"
+                );
+            }
+            assert_eq!(need(op, 0, 0, many, &[1.0; 5]).doubles, 0.0);
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! From addresses to slices: what the door does with the numbers that JavaScript hands it.
 //!
-//! An address is taken against the memory's present size and the alignment of what stands there, and nothing that is
-//! written overlaps anything else that the same call takes. So no number that comes in can make a kernel read or write
+//! An address is taken against the memory's present size, what of it is the modules' own, and the alignment of what stands there, and
+//! nothing that is written overlaps anything else that the same call takes. So no number that comes in can make a kernel read or write
 //! out of bounds, or see one slice change through another; what does not hold becomes the empty slice.
 //! In WebAssembly the memory is that which the instance was given. Natively it is an image that a test lends ([`Memory::lend`]), so that
 //! a call recorded in JavaScript can be replayed on the portable lanes.
@@ -24,6 +24,13 @@ const MOST: usize = 24;
 
 /// Bytes of the room that a call may have beside what it takes.
 pub const ROOM: usize = 4096;
+
+/// Where the memory begins that calls may be given: what stands below is the modules' own, the stack and a page of constants each
+/// (crates/wasm/build.rs). Nobody who hands over an address down there means well, and to write there breaks every later call.
+#[cfg(target_arch = "wasm32")]
+const FLOOR: usize = 9 * 65536;
+#[cfg(not(target_arch = "wasm32"))]
+const FLOOR: usize = 1;
 
 /// Aligned to whole vectors.
 #[repr(align(16))]
@@ -106,7 +113,7 @@ impl<'a> Memory<'a> {
     #[inline(never)]
     fn take(&self, address: usize, length: usize, size: usize, written: bool) -> usize {
         let Some(end) = length.checked_mul(size).and_then(|n| n.checked_add(address)) else { return 0 };
-        if address == 0 || !address.is_multiple_of(size) || end > self.size {
+        if address < FLOOR || !address.is_multiple_of(size) || end > self.size {
             return 0;
         }
         let count = self.count.get();

@@ -18,8 +18,9 @@ const MOST_BYTES: usize = 1 << 18;
 const GUARD: usize = 32;
 /// What stands in outputs, scratch and guards before a call and before its repetition.
 const RUBBISH: [u8; 2] = [0xa5, 0x7f];
-/// Counts and lengths that nobody has.
-const ABSURD: [usize; 12] = [
+/// Counts and lengths that nobody has: those at which 32 bits end, which is what a count has in WebAssembly, and those at which a count
+/// ends here. What one of them does to the first there, one does to the second here: a product that goes over, and is seen.
+const ABSURD: [usize; 22] = [
     1 << 16,
     (1 << 16) + 1,
     1 << 24,
@@ -32,6 +33,16 @@ const ABSURD: [usize; 12] = [
     (1 << 32) - 2,
     (1 << 32) - 1,
     0x5555_5556,
+    1 << 32,
+    1 << 53,
+    usize::MAX / 16 + 1,
+    usize::MAX / 8 + 1,
+    usize::MAX / 4 + 2,
+    usize::MAX / 3 + 1,
+    usize::MAX / 2,
+    usize::MAX / 2 + 1,
+    usize::MAX - 1,
+    usize::MAX,
 ];
 /// Numbers at which formulas break.
 const HOSTILE: [f64; 20] = [
@@ -85,15 +96,6 @@ impl<'a> Draw<'a> {
         match self.byte() {
             n @ 0..=250 => n % (most + 1),
             _ => ABSURD[self.below(ABSURD.len())],
-        }
-    }
-    /// A count of rows that have so many numbers each. Of empty rows no more than fit: each of them is gone through, and takes its time.
-    pub fn rows(&mut self, most: usize, numbers: usize) -> usize {
-        let rows = self.length(most);
-        if numbers == 0 {
-            rows.min(1 << 16)
-        } else {
-            rows
         }
     }
     /// An option: one of some, or now and then any number.

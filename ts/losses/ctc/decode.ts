@@ -69,8 +69,13 @@ function decode<T extends OptionTable & typeof OF_LOGITS, R>(
   const lengths = new Int32Array(samples);
   readLengths(where, "inputLengths", known.inputLengths, single, () => steps, lengths);
   const { data } = operand;
+  // hooks are code of the caller's, which may change the logits, or take their memory away
+  const isHooked =
+    "extend" in options && (options.extend ?? (options as { finish?: unknown }).finish) !== undefined;
   const numbers =
-    typeof data[0] === "bigint" ? Float64Array.from(data as BigInt64Array, Number) : (data as FloatArray);
+    isHooked || typeof data[0] === "bigint"
+      ? Float64Array.from(data as ArrayLike<number>, Number)
+      : (data as FloatArray);
   const batch = {
     ...shape,
     logits: numbers,
@@ -163,7 +168,7 @@ export function ctcBeamDecode(logits: Input, options?: CtcBeamOptions): CtcLabel
     const found = beamDecode(sample, {
       ...o,
       extend: extend && ((prefix, label) => scoreOf("extend", extend(prefix, label))),
-      finish: finish && ((labels) => scoreOf("finish", finish(labels))),
+      finish: finish && ((labels) => scoreOf("finish", finish([...labels]))),
     });
     const hooked = extend !== undefined || finish !== undefined;
     return found.map(({ labels, logProb, score }: Scored) =>

@@ -41,6 +41,11 @@ interface Plan extends Batch, Read {
 
 const spare = /* @__PURE__ */ spares();
 
+/** How many states the longest target has. */
+function statesOf(targetLengths: Int32Array): number {
+  return 2 * targetLengths.reduce((most, length) => Math.max(most, length), 0) + 1;
+}
+
 const family: Family<Plan, typeof ctcPosteriorsReference> = {
   door,
   plan(call) {
@@ -49,7 +54,7 @@ const family: Family<Plan, typeof ctcPosteriorsReference> = {
     if (call.options.states === true) {
       // they come from the reference, whichever engine answers
       call.planned = true;
-      states = call.fresh(read.samples * read.steps * (2 * Math.max(0, ...read.targetLengths) + 1));
+      states = call.fresh(read.samples * read.steps * statesOf(read.targetLengths));
     }
     call.lossShape = call.input(0).shape;
     // where there are no factors the kernel gives occupancies in the place of the gradient
@@ -111,6 +116,6 @@ export function ctcPosteriors(...args: unknown[]): CtcPosteriors {
   const { samples, steps, timeMajor, single, targetLengths, states } = plan;
   if (states === undefined) return value;
   const leading = single ? [steps] : timeMajor ? [steps, samples] : [samples, steps];
-  const width = 2 * Math.max(0, ...targetLengths) + 1;
+  const width = statesOf(targetLengths);
   return { data: value.data, shape: value.shape, states: { data: states, shape: [...leading, width] } };
 }

@@ -1,7 +1,7 @@
 /** What the functions over sequences have in common: reading logits, targets and lengths. */
 import type { Call } from "../../define.js";
 import { arrayOf, fail, wrongShape, wrongType } from "../../errors.js";
-import { checkBuffer, isTyped, type Operand, readOperand } from "../../input.js";
+import { checkBuffer, isTyped, type Operand, readOperand, sizeOf } from "../../input.js";
 import { anything, choice, number, type OptionValues } from "../../options.js";
 import type { Input, TypedArray } from "../../types.js";
 
@@ -52,6 +52,9 @@ export interface Shape {
   readonly single: boolean;
 }
 
+/** How many samples without steps there may be: no memory bounds them, but each is gone through, and has a result. */
+const MOST_EMPTY = 2 ** 20;
+
 /** Looks at the shape of logits, and whether the blank is one of their classes. */
 export function readShape(
   where: string,
@@ -67,8 +70,11 @@ export function readShape(
   if (classes === 0) wrongShape(where, logits, "at least one class");
   if (blank >= classes) fail("NUMBER", where, "blank", String(blank), `a class index in [0, ${classes})`);
   const [a, b] = shape as [number, number];
-  if (single) return { samples: 1, steps: a, classes, timeMajor: false, blank, single };
-  return { samples: timeMajor ? b : a, steps: timeMajor ? a : b, classes, timeMajor, blank, single };
+  const samples = single ? 1 : timeMajor ? b : a;
+  if (samples > MOST_EMPTY && sizeOf(shape) === 0)
+    wrongShape(where, logits, `at most ${MOST_EMPTY} samples that have no steps`);
+  if (single) return { samples, steps: a, classes, timeMajor: false, blank, single };
+  return { samples, steps: timeMajor ? a : b, classes, timeMajor, blank, single };
 }
 
 /**
@@ -132,6 +138,9 @@ export function readLengths(
     const limit = most(n);
     if (list === undefined) {
       to[n] = limit;
+      // more than 32 bits say, or the length of something that is not what it says
+      if (to[n] !== limit)
+        fail("LENGTH", where, name, String(limit), "a whole number below 2 ** 31", `[${n}]`);
       continue;
     }
     const expected = `a whole number in [0, ${limit}]`;

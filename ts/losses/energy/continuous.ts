@@ -32,7 +32,7 @@ export type EnergyOfAnswers = (
 export interface ContinuousOptions {
   /** How far from the correct answer an incorrect one must be. From 0 on. Default 0: the lowest of all answers. */
   epsilon?: number | undefined;
-  /** How many places the search starts from. Default 24. */
+  /** How many places the search starts from, at most 2^20. Default 24. */
   starts?: number | undefined;
   /** How many times the energy is asked for, at most, from each start. Default 200. */
   steps?: number | undefined;
@@ -96,7 +96,7 @@ class Region {
   /** How far y is from the correct answer, by the one and the other way to round it: the nearer. */
   distance(y: Float64Array): number {
     const away = y.map((x, d) => x - (this.center[d] as number));
-    return Math.min(Math.hypot(...away), Math.sqrt(away.reduce((sum, x) => sum + x * x, 0)));
+    return Math.min(lengthOf(away), Math.sqrt(away.reduce((sum, x) => sum + x * x, 0)));
   }
 
   #inBounds(y: Float64Array): boolean {
@@ -190,7 +190,7 @@ class Search {
     this.#y = y;
     this.#slope = slope;
     this.#held = held;
-    const steepness = Math.hypot(...slope);
+    const steepness = lengthOf(slope);
     if (!(steepness > 0) || value === -Infinity) {
       this.done = true;
       return;
@@ -228,6 +228,18 @@ class Search {
   }
 }
 
+/** How many arguments a call may have for certain. */
+const MOST_ARGUMENTS = 16384;
+
+/** The length of a vector of however many coordinates. */
+function lengthOf(v: Float64Array): number {
+  if (v.length <= MOST_ARGUMENTS) return Math.hypot(...v);
+  let length = 0;
+  for (let i = 0; i < v.length; i += MOST_ARGUMENTS)
+    length = Math.hypot(length, ...v.subarray(i, i + MOST_ARGUMENTS));
+  return length;
+}
+
 /** Random numbers in [0, 1), the same for the same seed (mulberry32). */
 function randomNumbers(seed: number): () => number {
   let state = seed >>> 0;
@@ -246,7 +258,7 @@ function direction(size: number, random: () => number): Float64Array {
     { length: size },
     () => Math.sqrt(-2 * Math.log(1 - random())) * Math.cos(2 * Math.PI * random()),
   );
-  const length = Math.hypot(...v);
+  const length = lengthOf(v);
   return length > 0 ? v.map((x) => x / length) : v.fill(1 / Math.sqrt(size));
 }
 
@@ -258,9 +270,7 @@ function searches(sample: number, region: Region, starts: number, random: () => 
   const { center, epsilon, low, high } = region;
   const size = center.length;
   const bounded = low.every((x, d) => Number.isFinite(x) && Number.isFinite(high[d] as number));
-  const extent = bounded
-    ? Math.hypot(...low.map((x, d) => (high[d] as number) - x))
-    : Math.max(20 * epsilon, 10);
+  const extent = bounded ? lengthOf(low.map((x, d) => (high[d] as number) - x)) : Math.max(20 * epsilon, 10);
   // the number above 1 with g^(size + 1) = g + 1: its powers' multiples fill a box most evenly (Roberts 2018)
   let g = 2;
   for (let i = 0; i < 50; i++) g = (1 + g) ** (1 / (size + 1));
@@ -321,10 +331,10 @@ function readBounds(bounds: unknown, size: number): [low: Float64Array, high: Fl
 }
 
 /** The numbers of what a caller's energy gave. */
-function numbersOf(name: string, given: unknown, length: number): ArrayLike<number> {
+function numbersOf(name: string, given: unknown, length: number): Float64Array {
   const { data } = readOperand(WHERE, name, given);
   if (data.length !== length) fail("LENGTH", WHERE, name, `${data.length} numbers`, String(length));
-  return data as ArrayLike<number>;
+  return Float64Array.from(data as ArrayLike<number>, Number);
 }
 
 /** Asks for the energies of all candidates and tells them. */
@@ -336,7 +346,7 @@ function oneByOne(energy: EnergyOfAnswer, size: number): Ask {
       const given: unknown = energy(search.candidate.slice(), search.sample);
       const { value, grad } = (given ?? {}) as { value?: unknown; grad?: unknown };
       if (typeof value !== "number") fail("TYPE", WHERE, "energy(y).value", describe(value), "a number");
-      search.told(value, Float64Array.from(numbersOf("energy(y).grad", grad, size)));
+      search.told(value, numbersOf("energy(y).grad", grad, size));
     }
   };
 }
@@ -351,7 +361,7 @@ function allAtOnce(energy: EnergyOfAnswers, size: number): Ask {
     const given: unknown = energy({ data, shape: [active.length, size] }, samples);
     const { value, grad } = (given ?? {}) as { value?: unknown; grad?: unknown };
     const values = numbersOf("energy(y).value", value, active.length);
-    const grads = Float64Array.from(numbersOf("energy(y).grad", grad, data.length));
+    const grads = numbersOf("energy(y).grad", grad, active.length * size);
     active.forEach((search, i) => {
       search.told(values[i] as number, grads.slice(i * size, (i + 1) * size));
     });
@@ -426,7 +436,7 @@ export function mostOffendingContinuous(
 ): ContinuousOffender | ContinuousOffenders {
   const table = {
     epsilon: number(0, { least: 0, most: Number.MAX_VALUE }),
-    starts: number(24, { least: 1, integer: true }),
+    starts: number(24, { least: 1, most: 2 ** 20, integer: true }),
     steps: number(200, { least: 1, integer: true }),
     seed: number(0, { integer: true }),
     bounds: anything(),

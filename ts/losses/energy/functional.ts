@@ -152,6 +152,21 @@ export class LossFunctional<W = unknown, G = unknown> {
   }
 }
 
+/** A JSON form out of its text. */
+function parsed(text: string): LossFunctionalJson {
+  try {
+    return JSON.parse(text) as LossFunctionalJson;
+  } catch {
+    return fail(
+      "TYPE",
+      `${WHERE}.from`,
+      "json",
+      describe(text),
+      "the text of what a lossFunctional's toJSON() gives",
+    );
+  }
+}
+
 /** Checks a JSON form. */
 function read(where: string, json: unknown): Omit<LossFunctionalJson, "units" | "type"> & { units: bigint } {
   const expected = "what a lossFunctional's toJSON() gives";
@@ -164,6 +179,15 @@ function read(where: string, json: unknown): Omit<LossFunctionalJson, "units" | 
     if (typeof value !== "number" || !Number.isSafeInteger(value) || value < 0) {
       fail("NUMBER", where, `json.${name}`, describe(value), "a whole number from 0 on");
     }
+  }
+  if ((nan as number) + (positive as number) + (negative as number) > (count as number)) {
+    fail(
+      "NUMBER",
+      where,
+      "json.count",
+      String(count),
+      "no less than nan, positive and negative are together",
+    );
   }
   // 2^53 numbers below 2^1024 are below 2^2151 units
   if (typeof units !== "string" || !/^-?[0-9a-f]{1,538}$/.test(units)) {
@@ -214,9 +238,7 @@ export const lossFunctional: {
   <W, G>(options?: FunctionalOptions<W, G>) => new LossFunctional<W, G>(options),
   {
     from<W, G>(json: LossFunctionalJson | string, options?: FunctionalOptions<W, G>): LossFunctional<W, G> {
-      return new LossFunctional<W, G>(options).merge(
-        typeof json === "string" ? (JSON.parse(json) as LossFunctionalJson) : json,
-      );
+      return new LossFunctional<W, G>(options).merge(typeof json === "string" ? parsed(json) : json);
     },
   },
 );

@@ -71,11 +71,12 @@ export function readClasses(call: Call, i: number, count: number): Int32Array {
   const { name, data, shape } = labels;
   if (shape.length !== 1 || data.length !== count)
     wrongShape(call.where, labels, `one label per vector: [${count}]`);
-  const classes = new Map<number, number>();
+  const classes = new Map<number | bigint, number>();
   const result = new Int32Array(count);
   for (let k = 0; k < count; k++) {
-    const label = Number(data[k]);
-    if (!Number.isInteger(label))
+    // a bigint as it is: two of them may be one number
+    const label = data[k] as number | bigint;
+    if (typeof label === "number" && !Number.isInteger(label))
       fail("LABEL", call.where, name, describe(data[k]), "a whole number", placeOf(k, shape));
     let known = classes.get(label);
     if (known === undefined) {

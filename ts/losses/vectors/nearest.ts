@@ -1,6 +1,7 @@
 /** Search: the nearest of many vectors. */
 import { define } from "../../define.js";
 import { fail, wrongType } from "../../errors.js";
+import { made } from "../../input.js";
 import { choice } from "../../options.js";
 import * as reference from "../../reference/vectors/nearest.js";
 import type { FloatArray, Input, Tensor } from "../../types.js";
@@ -48,7 +49,7 @@ const search: Search = /* @__PURE__ */ define({
     if (typeof k !== "number") wrongType(call.where, "k", k, expected);
     if (!Number.isInteger(k) || k < 1 || k > columns) fail("RANGE", call.where, "k", String(k), expected);
     call.lossShape = [rows, k];
-    const indices = new Int32Array(rows * k);
+    const indices = made(call.where, Int32Array, rows * k);
     call.extras = { indices };
     return { rows, columns, length, indices, parameters: [k, ...call.parameters] };
   }),

@@ -74,6 +74,10 @@ fn width<L: Lanes>(labels: usize) -> usize {
 
 /// What the largest sample of a batch needs; saturates where that cannot be.
 pub fn need<L: Lanes>(steps: usize, classes: usize, labels: usize) -> Need {
+    // as in Need::of
+    if steps >= 1 << 29 || labels >= 1 << 29 {
+        return Need::NEVER;
+    }
     let width = width::<L>(labels);
     let table = (labels + CLASSES).saturating_mul(GROUP / L::COUNT);
     let bits = steps.div_ceil(GROUP).saturating_mul(width);

@@ -76,8 +76,15 @@ pub struct Need {
 }
 
 impl Need {
+    /// What no memory has.
+    const NEVER: Need = Need { reals: usize::MAX, doubles: usize::MAX, indices: usize::MAX };
+
     /// What the largest sample of a batch needs; saturates where that cannot be.
     pub fn of(steps: usize, classes: usize, labels: usize, gradients: bool) -> Self {
+        // of more than these 4 GiB have no room, and what follows would go beyond 32 bits
+        if steps >= 1 << 29 || labels >= 1 << 25 {
+            return Self::NEVER;
+        }
         let (blocks, exact) = (blocks::need(steps, labels, gradients), exact::need(steps, labels, gradients));
         Self {
             reals: if gradients { 0 } else { TILE.saturating_mul(classes) },

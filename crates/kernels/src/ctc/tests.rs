@@ -271,3 +271,18 @@ fn a_trained_network_stays_with_blocks() {
     check::<F64x2>(&x, classes, &target, true, (1e-12, 1e-11));
     check::<F32x4>(&x, classes, &target, true, (1e-6, 1e-5));
 }
+
+#[test]
+fn what_no_memory_has_is_worked_out_at_once() {
+    use super::align;
+    for many in [1 << 29, 1 << 30, (1 << 31) - 1, 1 << 31, (1 << 32) - 1, usize::MAX / 2, usize::MAX] {
+        for [steps, classes, labels] in [[many, 5, 3], [7, 5, many], [many; 3], [7, many, 3]] {
+            for gradients in [false, true] {
+                let Need { doubles, indices, .. } = Need::of(steps, classes, labels, gradients);
+                assert!(doubles >= 1 << 29 || indices >= 1 << 29, "{steps} {classes} {labels}");
+            }
+            let Need { doubles, indices, .. } = align::need::<F64x2>(steps, classes, labels);
+            assert!(doubles >= 1 << 29 || indices >= 1 << 29, "{steps} {classes} {labels}");
+        }
+    }
+}

@@ -185,6 +185,8 @@ pub fn run<L: Lanes>(op: Op, r: &mut Rows<L::Scalar>) -> f64 {
     if !fits {
         return f64::NAN;
     }
+    // where there are no coordinates nothing says that so many could be counted
+    let own_cloud = if r.coordinates.is_empty() { 0 } else { cloud.unwrap_or(0) };
     let mut sum = 0.0;
     let mut work = [[L::array(L::Scalar::ZERO); contrastive::BLOCK]; 2];
     for (i, &answer) in r.answers.iter().enumerate() {
@@ -213,7 +215,7 @@ pub fn run<L: Lanes>(op: Op, r: &mut Rows<L::Scalar>) -> f64 {
                     answer,
                     own,
                     table: row(r.table, of(r.per), r.columns).get(..length).unwrap_or(&[]),
-                    points: if shared { r.coordinates } else { row(r.coordinates, i, cloud.unwrap_or(0)) },
+                    points: if shared { r.coordinates } else { row(r.coordinates, i, own_cloud) },
                     dimensions: r.dimensions,
                     epsilon: r.epsilon,
                     grad,

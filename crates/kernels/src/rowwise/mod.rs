@@ -245,8 +245,8 @@ fn no_class<R: Real>(row: &mut Row<R>) -> f64 {
     f64::NAN
 }
 
-/// Runs `op` over all rows and gives the sum of the losses; NaN, and nothing written, where a slice has not the length that
-/// it must have.
+/// Runs `op` over all rows and gives the sum of the losses: 0 where rows have no numbers; NaN, and nothing written, where a slice has
+/// not the length that it must have.
 pub fn run<L: Lanes>(op: Op, r: &mut Rows<L::Scalar>) -> f64 {
     let mapping = op.is_mapping();
     let per_value = if mapping { r.columns } else { 1 };
@@ -262,8 +262,9 @@ pub fn run<L: Lanes>(op: Op, r: &mut Rows<L::Scalar>) -> f64 {
         && may_be(r.grad_input.len(), r.columns)
         && may_be(r.grad_target.len(), per_target)
         && may_be(r.upstream.len(), per_value);
-    if !fits {
-        return f64::NAN;
+    if !fits || r.columns == 0 {
+        // rows of nothing may be more than anybody can go through
+        return if fits { 0.0 } else { f64::NAN };
     }
     let mut sum = 0.0;
     for i in 0..r.rows {
@@ -310,7 +311,7 @@ pub fn run<L: Lanes>(op: Op, r: &mut Rows<L::Scalar>) -> f64 {
 }
 
 /// Brings rows together whose numbers stand apart, or with `back` takes them where they were: `rows` rows of `apart`,
-/// [.., columns, inner], from the `first` on, as `together`, [rows, columns].
+/// [.., columns, inner], from the `first` on, as `together`, [rows, columns]. Nothing is done where these do not fit.
 #[inline(never)]
 pub fn turn<R: Real>(
     apart: &mut [R],
@@ -318,9 +319,14 @@ pub fn turn<R: Real>(
     [columns, inner, first, rows]: [usize; 4],
     back: bool,
 ) {
+    let all = first.checked_add(rows).and_then(|n| n.checked_mul(columns));
+    let fits = columns > 0
+        && rows.checked_mul(columns) == Some(together.len())
+        && all.is_some_and(|all| all <= apart.len())
+        && columns.checked_mul(inner).and_then(|n| apart.len().checked_rem(n)) == Some(0);
     let mut done = 0;
-    while done < rows {
-        let Some(within) = (first + done).checked_rem(inner) else { return };
+    while fits && done < rows {
+        let within = (first + done) % inner.max(1);
         let some = (inner - within).min(rows - done);
         let start = (first + done - within) * columns + within;
         for c in 0..columns {

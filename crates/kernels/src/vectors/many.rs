@@ -108,6 +108,13 @@ pub struct Many<'a, R> {
 /// How much scratch a call takes.
 #[inline(never)]
 pub fn need(op: Op, rows: usize, columns: usize, length: usize, p: &[f64; 5]) -> Need {
+    if length == 0 || (rows == 0 && columns == 0) {
+        return Need::default();
+    }
+    if rows >= 1 << 28 || length >= 1 << 28 {
+        // more than 4 GiB, and what is counted in whole numbers below would go beyond 32 bits
+        return Need { reals: 1e15, doubles: 1e15, singles: 1e15, ints: 1e15 };
+    }
     match op {
         Op::Cdist | Op::CdistSelf => all_pairs::need(op == Op::CdistSelf, rows, columns, length),
         Op::BatchTriplet => {
@@ -192,7 +199,8 @@ fn fits(
         && ints as f64 >= need.ints
 }
 
-/// Runs `op` and gives the sum of the losses; NaN, and nothing written, where a slice has not the length that it must have.
+/// Runs `op` and gives the sum of the losses: 0 where there are no numbers; NaN, and nothing written, where a slice has not the length that it
+/// must have.
 pub fn run<L: Lanes>(op: Op, m: &mut Many<L::Scalar>) -> f64 {
     let lengths = [
         m.a.len(),
@@ -208,8 +216,12 @@ pub fn run<L: Lanes>(op: Op, m: &mut Many<L::Scalar>) -> f64 {
         m.ints.len(),
     ];
     let fits = fits(op, m.rows, m.columns, m.length, &m.p, m.labels, &lengths);
-    if !fits || m.length == 0 {
-        return if fits { 0.0 } else { f64::NAN };
+    if !fits {
+        return f64::NAN;
+    }
+    if m.a.is_empty() && m.b.is_empty() {
+        m.stats.fill(0.0);
+        return 0.0;
     }
     match op {
         Op::Cdist | Op::CdistSelf => all_pairs::cdist::<L>(op == Op::CdistSelf, m),

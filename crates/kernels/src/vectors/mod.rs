@@ -94,8 +94,8 @@ pub struct Row<'a, R> {
     pub p: [f64; 4],
 }
 
-/// Runs `op` over all rows and gives the sum of the values; NaN, and nothing written, where a slice has not the length that
-/// it must have.
+/// Runs `op` over all rows and gives the sum of the values: 0 where vectors have no numbers; NaN, and nothing written, where a slice has
+/// not the length that it must have.
 pub fn run<L: Lanes>(op: Op, v: &mut Vectors<L::Scalar>) -> f64 {
     let (count, length) = (v.count, v.length);
     let size = count.checked_mul(length);
@@ -106,8 +106,9 @@ pub fn run<L: Lanes>(op: Op, v: &mut Vectors<L::Scalar>) -> f64 {
         && v.grads.iter().zip([size, size, third]).all(|(g, n)| g.is_empty() || Some(g.len()) == n)
         && (v.target.len() == count || (op != Op::CosineEmbeddingLoss && v.target.is_empty()))
         && [v.values.len(), v.upstream.len()].iter().all(|&n| n == 0 || n == count);
-    if !fits {
-        return f64::NAN;
+    if !fits || length == 0 {
+        // rows of nothing may be more than anybody can go through
+        return if fits { 0.0 } else { f64::NAN };
     }
     let mut sum = 0.0;
     if let Some(eps) = triplets::euclidean_eps::<L>(op, v) {
