@@ -149,7 +149,10 @@ const ROWS: readonly Row[] = [
   {
     name: "nearest",
     note: "k=10",
-    sizes: [[4096, 128]],
+    sizes: [
+      [4096, 128],
+      [100_000, 128],
+    ],
     // the first 64 ask
     inputs: (draw, n, d) => [draw.normal("queries", [64, d]), draw.normal("index", [n, d])],
     rest: [10],

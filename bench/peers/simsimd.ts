@@ -1,5 +1,5 @@
-/** SimSIMD: distances of two vectors in native code with the machine's widest instructions, called pair by pair. */
-import { type Case, type CaseInput, sizeOf } from "../cases.js";
+/** SimSIMD: distances of two vectors in native code with the machine's widest instructions, called pair by pair; a search keeps the least. */
+import type { Case, CaseInput } from "../cases.js";
 import { type Engine, total } from "../engines.js";
 import { Timer } from "../measure.js";
 import { load, versionOf } from "./load.js";
@@ -20,16 +20,22 @@ export function simsimd(): Engine | undefined {
     name: "simsimd",
     version: versionOf("simsimd"),
     async prepare(one: Case, inputs: readonly CaseInput[]) {
-      if (one.name !== "cdist") return undefined;
-      const { n, d } = one.dims as { n: number; d: number };
-      const [x, y] = inputs.map(({ data }) =>
-        Array.from({ length: n }, (_, i) => (data as Float32Array).subarray(i * d, (i + 1) * d)),
-      ) as [Float32Array[], Float32Array[]];
-      const out = new Float32Array(sizeOf(one.value as readonly number[]));
+      if (one.name !== "cdist" && one.name !== "nearest") return undefined;
+      const [x, y] = inputs.map(({ data, shape }) => {
+        const [n, d] = shape as [number, number];
+        return Array.from({ length: n }, (_, i) => (data as Float32Array).subarray(i * d, (i + 1) * d));
+      }) as [Float32Array[], Float32Array[]];
+      const [of, place] = [y.length, new Nearest((one.rest?.[0] as number) ?? 0)];
+      const out = new Float32Array(one.name === "cdist" ? x.length * of : x.length * place.k);
       const call = () => {
-        for (let i = 0; i < n; i++) {
-          for (let j = 0; j < n; j++)
-            out[i * n + j] = Math.sqrt(simsimd.sqeuclidean(x[i] as Float32Array, y[j] as Float32Array));
+        for (let i = 0; i < x.length; i++) {
+          place.clear();
+          for (let j = 0; j < of; j++) {
+            const square = simsimd.sqeuclidean(x[i] as Float32Array, y[j] as Float32Array);
+            if (one.name === "cdist") out[i * of + j] = Math.sqrt(square);
+            else place.see(square);
+          }
+          if (one.name === "nearest") out.set(place.distances.map(Math.sqrt), i * place.k);
         }
       };
       call();
@@ -37,4 +43,26 @@ export function simsimd(): Engine | undefined {
       return { answer: [total(out)], samples: (milliseconds) => timer.samples(milliseconds) };
     },
   };
+}
+
+/** The k least numbers, in their order. */
+class Nearest {
+  readonly distances: Float64Array;
+
+  constructor(readonly k: number) {
+    this.distances = new Float64Array(k);
+  }
+
+  clear(): void {
+    this.distances.fill(Infinity);
+  }
+
+  see(distance: number): void {
+    const { distances, k } = this;
+    if (!(distance < (distances[k - 1] as number))) return;
+    let at = k - 1;
+    for (; at > 0 && (distances[at - 1] as number) > distance; at--)
+      distances[at] = distances[at - 1] as number;
+    distances[at] = distance;
+  }
 }

@@ -26,6 +26,13 @@ const cosine = (tf: Tf, x: Tensor, y: Tensor): Tensor => {
   return tf.div(tf.sum(tf.mul(x, y), -1), tf.sqrt(tf.mul(squared(x), squared(y))));
 };
 
+/** Without a matrix of all differences, for which there is no room. */
+const allDistances = (tf: Tf, x: Tensor, y: Tensor): Tensor => {
+  const squares = (v: Tensor, axis: number) => tf.expandDims(tf.sum(tf.square(v), 1), axis);
+  const products = tf.matMul(x as TensorFlow.Tensor2D, y as TensorFlow.Tensor2D, false, true);
+  return tf.sqrt(tf.relu(tf.sub(tf.add(squares(x, 1), squares(y, 0)), tf.mul(products, 2))));
+};
+
 const OPERATIONS: Readonly<Record<string, Operation>> = {
   l1Loss: onPair((tf, x, t) => tf.losses.absoluteDifference(t, x)),
   mseLoss: onPair((tf, x, t) => tf.losses.meanSquaredError(t, x)),
@@ -54,12 +61,10 @@ const OPERATIONS: Readonly<Record<string, Operation>> = {
   },
   pairwiseDistance: (tf, inputs) => distance(tf, input(inputs, "x1"), input(inputs, "x2")),
   cosineSimilarity: (tf, inputs) => cosine(tf, input(inputs, "x1"), input(inputs, "x2")),
-  // without a matrix of all differences, for which there is no room
-  cdist: (tf, inputs) => {
-    const [x, y] = [input(inputs, "x1") as TensorFlow.Tensor2D, input(inputs, "x2") as TensorFlow.Tensor2D];
-    const squares = (v: Tensor, axis: number) => tf.expandDims(tf.sum(tf.square(v), 1), axis);
-    const products = tf.matMul(x, y, false, true);
-    return tf.sqrt(tf.relu(tf.sub(tf.add(squares(x, 1), squares(y, 0)), tf.mul(products, 2))));
+  cdist: (tf, inputs) => allDistances(tf, input(inputs, "x1"), input(inputs, "x2")),
+  nearest: (tf, inputs, one) => {
+    const distances = allDistances(tf, input(inputs, "queries"), input(inputs, "index"));
+    return tf.neg(tf.topk(tf.neg(distances), one.rest?.[0] as number).values);
   },
 };
 
@@ -103,7 +108,9 @@ function engine(tf: Tf, backend: "wasm" | "cpu", ctc: TfCtc | undefined): Engine
     name: ctc === undefined ? `tfjs ${backend}` : `tfjsctcloss ${backend}`,
     version: versionOf(ctc === undefined ? "@tensorflow/tfjs-core" : "tfjsctcloss"),
     async prepare(one, inputs) {
-      const operation = ctc === undefined ? OPERATIONS[one.name] : undefined;
+      // the search takes the cpu backend seconds
+      const skipped = backend === "cpu" && one.name === "nearest";
+      const operation = ctc === undefined && !skipped ? OPERATIONS[one.name] : undefined;
       // the long ones take the package minutes and gigabytes
       const isCtc =
         ctc !== undefined &&

@@ -60,18 +60,26 @@ for (const engine of ENGINES) {
             fc.record({
               queries: fc.integer({ min: 1, max: 11 }),
               items: fc.integer({ min: 1, max: 200 }),
-              d: fc.integer({ min: 1, max: 40 }),
+              d: fc.integer({ min: 1, max: 70 }),
               seed: fc.integer(),
               dtype: fc.constantFrom(...DTYPES),
               metric: fc.constantFrom(...METRICS),
-              crowded: fc.boolean(),
+              kind: fc.constantFrom("spread", "crowded", "few", "positive", "mixed"),
             }),
-            ({ queries, items, d, seed, dtype, metric, crowded }) => {
+            ({ queries, items, d, seed, dtype, metric, kind }) => {
               const [q, index] = [vectorsOf(queries, d, seed, dtype), vectorsOf(items, d, seed + 1, dtype)];
-              if (crowded)
-                for (const { data } of [q, index])
-                  for (let at = 0; at < data.length; at++)
-                    data[at] = 5 + (at % d) + 1e-6 * (data[at] as number);
+              for (const { data } of [q, index]) {
+                for (let at = 0; at < data.length; at++) {
+                  const [i, k, x] = [Math.floor(at / d), at % d, data[at] as number];
+                  if (kind === "crowded") data[at] = 5 + k + 1e-6 * x;
+                  // many at one distance
+                  if (kind === "few") data[at] = ((i % 3) + 1) * Math.sin(k);
+                  if (kind === "positive") data[at] = Math.abs(x);
+                  // zeros, and lengths from those whose squares vanish to those whose squares overflow
+                  if (kind === "mixed")
+                    data[at] = x * ([0, 1, 1e-3, 1e-24, 1e15, 1e22][(i * 7) % 6] as number);
+                }
+              }
               expectNearest(q, index, 1 + (Math.abs(seed) % items), metric);
             },
           ),

@@ -36,7 +36,7 @@ fn call<L: Lanes>(
     let mut reals = vec![L::Scalar::NAN; n.reals as usize];
     let mut doubles = vec![f64::NAN; n.doubles as usize];
     let mut singles = vec![f32::NAN; n.singles as usize];
-    let mut ints = vec![-7; n.ints as usize];
+    let mut ints = vec![0x7fff_8001; n.ints as usize];
     out.sum = run::<L>(
         op,
         &mut Many {
@@ -131,17 +131,93 @@ fn hardest_is_found<L: Lanes>(rows: usize, length: usize, seed: u64, crowd: bool
     assert!(out.stats[1] <= out.stats[0]);
 }
 
-fn nearest_is_found<L: Lanes>(rows: usize, items: usize, length: usize, seed: u64, crowd: bool) {
-    let a = vectors::<L::Scalar>(rows, length, seed, crowd);
-    let b = vectors::<L::Scalar>(items, length, seed ^ 7, crowd);
-    let k = 1 + seed as usize % items;
-    let out = call::<L>(Op::Nearest, [rows, items, length], &a, &b, &[], [k as f64, 0.0, 0.0, 0.0, 0.0]);
+/// The distance that a search compares, number by number.
+fn measured<R: Real>(metric: usize, a: &[R], b: &[R]) -> f64 {
+    let of = |f: &dyn Fn(f64, f64) -> f64| {
+        a.iter().zip(b).fold(0.0, |sum, (a, b)| sum + f(a.to_f64(), b.to_f64()))
+    };
+    let norm = |x: &[R]| x.iter().fold(0.0, |sum, x| sum + x.to_f64() * x.to_f64()).sqrt().max(1e-8);
+    match metric {
+        0 => of(&|a, b| (a - b) * (a - b)).sqrt(),
+        1 => 1.0 - of(&|a, b| a * b) / (norm(a) * norm(b)),
+        _ => -of(&|a, b| a * b),
+    }
+}
+
+/// Vectors as searches meet them. 0 spread, 1 crowded, 2 few different ones, 3 not negative, 4 around few places, 5 with some numbers
+/// that are none, or far too large or small, and vectors of zeros.
+fn searched<R: Real>(count: usize, length: usize, seed: u64, kind: usize) -> Vec<R> {
+    let mut x = vectors::<R>(count, length, seed, kind == 1);
+    let places = vectors::<R>(3, length, 5, false);
+    for (i, x) in x.chunks_mut(length).enumerate() {
+        let turn = (seed as usize >> 3).wrapping_add(i.wrapping_mul(0x9e37)) >> 2;
+        for (k, x) in x.iter_mut().enumerate() {
+            let place = places[turn % 3 * length + k];
+            *x = match kind {
+                2 => place,
+                3 => R::from_f64(x.to_f64().abs()),
+                4 => R::from_f64(place.to_f64() + x.to_f64() * 1e-3),
+                5 if turn % 5 == 0 => R::from_f64(0.0),
+                5 if turn % 5 == 1 && k == turn % length => {
+                    let odd = [f64::NAN, f64::INFINITY, -f64::INFINITY, 1e30, -1e19, 1e-30, 3e38, 1e-42];
+                    R::from_f64(odd[turn / 5 % odd.len()])
+                }
+                5 if turn % 5 == 2 => R::from_f64(x.to_f64() * if turn % 2 == 0 { 1e-22 } else { 1e-60 }),
+                5 if turn % 5 == 3 => R::from_f64(x.to_f64() * 1e17),
+                _ => *x,
+            };
+        }
+    }
+    x
+}
+
+fn nearest_is_found<L: Lanes>([rows, items, length]: [usize; 3], seed: u64, kind: usize, metric: usize) {
+    let a = searched::<L::Scalar>(rows, length, seed, kind);
+    let b = searched::<L::Scalar>(items, length, seed ^ 7, kind);
+    let k = match seed % 4 {
+        0 => 1,
+        1 => items,
+        _ => 1 + (seed >> 2) as usize % items,
+    };
+    let p = [k as f64, metric as f64, 0.0, 0.0, 0.0];
+    let out = call::<L>(Op::Nearest, [rows, items, length], &a, &b, &[], p);
+    let rank = |d: f64| if d.is_nan() { f64::INFINITY } else { d };
     for (i, x) in a.chunks(length).enumerate() {
         let mut all: Vec<(f64, i32)> =
-            b.chunks(length).enumerate().map(|(j, y)| (exact(x, y), j as i32)).collect();
-        all.sort_by(|a, b| a.partial_cmp(b).unwrap());
-        let expected: Vec<i32> = all.iter().take(k).map(|&(_, j)| j).collect();
-        assert_eq!(&out.indices[i * k..i * k + k], &expected[..]);
+            b.chunks(length).enumerate().map(|(j, y)| (measured(metric, x, y), j as i32)).collect();
+        all.sort_by(|a, b| (rank(a.0), a.1).partial_cmp(&(rank(b.0), b.1)).unwrap());
+        for (at, (d, j)) in (i * k..).zip(all.into_iter().take(k)) {
+            let (expected, actual) = (L::Scalar::from_f64(d), out.values[at]);
+            assert_eq!(out.indices[at], j, "{:?} and {d}", actual.to_f64());
+            assert!(expected == actual || (expected.is_nan() && actual.is_nan()));
+        }
+    }
+}
+
+/// Rough products are off by less than is said of them.
+fn products_are_within_slack(length: usize, seed: u64, kind: usize) {
+    use kernels::vectors::{panels::in_panels, quantised as q};
+    let width = in_panels(length);
+    let sets = [seed, seed ^ 7].map(|seed| {
+        let mut x = searched::<f32>(8, width, seed, kind);
+        x.chunks_mut(width).for_each(|x| x[length..].fill(0.0));
+        let mut panel = vec![[[0; 8]; 8]; width.div_ceil(16) + 1];
+        let squares = q::pack(x.as_chunks().0, width / 8, &mut panel);
+        (x, panel, squares)
+    });
+    let [(a, a_panel, a_squares), (b, b_panel, b_squares)] = sets;
+    let mut tile = [[0; 8]; 4];
+    q::products(&a_panel, &b_panel, q::lines(length), 7, &mut tile);
+    for (i, line) in tile.iter().enumerate() {
+        for (j, product) in line.iter().enumerate() {
+            let (x, y) = (&a[i * width..][..width], &b[j * width..][..width]);
+            let expected: f64 = x.iter().zip(y).map(|(x, y)| f64::from(*x) * f64::from(*y)).sum();
+            let scale = f64::from(q::scale(a_squares[i])) * f64::from(q::scale(b_squares[j]));
+            if scale.is_finite() {
+                let off = f64::from(product - 7) - expected * scale;
+                assert!(off.abs() <= q::slack(length), "{off} of {}", q::slack(length));
+            }
+        }
     }
 }
 
@@ -161,9 +237,25 @@ proptest! {
     }
 
     #[test]
-    fn nearest(rows in 1usize..10, items in 1usize..120, length in 1usize..40, seed: u64, crowd: bool) {
-        nearest_is_found::<F32x4>(rows, items, length, seed, crowd);
-        nearest_is_found::<F64x2>(rows, items, length, seed, crowd);
+    fn nearest(
+        rows in 1usize..10, items in 1usize..160, length in 1usize..70, seed: u64, kind in 0usize..6, metric in 0usize..3
+    ) {
+        nearest_is_found::<F32x4>([rows, items, length], seed, kind, metric);
+        nearest_is_found::<F64x2>([rows, items, length], seed, kind, metric);
+    }
+
+    #[test]
+    fn rough_products(length in 1usize..300, seed: u64, kind in 0usize..6) {
+        products_are_within_slack(length, seed, kind);
+    }
+}
+
+#[test]
+fn rough_products_of_one_number_and_of_many() {
+    for kind in [0, 3, 5] {
+        for length in [1, 2, 20_000, 100_001] {
+            products_are_within_slack(length, 3, kind);
+        }
     }
 }
 

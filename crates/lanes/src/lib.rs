@@ -52,6 +52,11 @@ pub trait Real:
     fn from_f64(x: f64) -> Self;
     /// The same number in double precision.
     fn to_f64(self) -> f64;
+    /// The numbers, where they are of single precision.
+    #[inline(always)]
+    fn singles(_: &[Self]) -> Option<&[f32]> {
+        None
+    }
     /// Whether this is NaN.
     #[inline(always)]
     #[allow(clippy::eq_op)]
@@ -154,7 +159,7 @@ pub trait Lanes:
     fn to_bits(self) -> Self::Ints;
     /// The numbers of these bits.
     fn from_bits(bits: Self::Ints) -> Self;
-    /// Integers as numbers: exact for |x| <= 2^24 (f32) or |x| < 2^51 (f64).
+    /// Integers as numbers: exact for |x| <= 2^24 (f32; others are rounded) or |x| < 2^51 (f64).
     fn from_ints(x: Self::Ints) -> Self;
     /// The lanes moved up by one, the last lane of `before` coming in at the bottom:
     /// `[before[last], self[0], self[1], ...]`.
@@ -249,7 +254,7 @@ pub trait Lanes:
 }
 
 macro_rules! real {
-    ($t:ident, $l:ident) => {
+    ($t:ident, $l:ident $(, $singles:item)?) => {
         impl Real for $t {
             type Lanes = $l;
             const ZERO: Self = 0.0;
@@ -265,8 +270,15 @@ macro_rules! real {
             fn to_f64(self) -> f64 {
                 self as f64
             }
+            $(#[inline(always)] $singles)?
         }
     };
 }
-real!(f32, F32x4);
+real!(
+    f32,
+    F32x4,
+    fn singles(s: &[f32]) -> Option<&[f32]> {
+        Some(s)
+    }
+);
 real!(f64, F64x2);

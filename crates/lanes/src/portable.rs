@@ -334,3 +334,24 @@ fn add_single(x: F32x4, acc: F64x2) -> F64x2 {
 fn add_double(x: F64x2, acc: F64x2) -> F64x2 {
     acc + x
 }
+
+impl I32x4 {
+    /// Each lane as two numbers of 16 bits: the lower two multiplied, the upper two, and both added up; wraps.
+    #[inline(always)]
+    pub fn dot_pairs(self, o: Self) -> Self {
+        let both = |x: i32| (x as i16 as i32, x >> 16);
+        self.zip(o, |a, b| {
+            let ((a0, a1), (b0, b1)) = (both(a), both(b));
+            (a0 * b0).wrapping_add(a1 * b1)
+        })
+    }
+    /// The lanes of both as numbers of 16 bits, two to a lane, the first in the lower half; what is beyond 16 bits becomes
+    /// the nearest that is not.
+    #[inline(always)]
+    pub fn to_pairs(self, o: Self) -> Self {
+        let cut = |x: i32| x.clamp(i16::MIN.into(), i16::MAX.into());
+        let pair = |a: i32, b: i32| (cut(a) & 0xffff) | (cut(b) << 16);
+        let ([a, b, c, d], [e, f, g, h]) = (self.0, o.0);
+        Self([pair(a, b), pair(c, d), pair(e, f), pair(g, h)])
+    }
+}

@@ -341,3 +341,17 @@ lanes!(
     i64x2_splat i64x2_add i64x2_sub i64x2_shl i64x2_shr u64x2_shr i64x2_gt i64x2_eq i64x2_max i64x2_min
     i64x2_all_true f64x2_convert_i64x2
 );
+
+impl I32x4 {
+    /// Each lane as two numbers of 16 bits: the lower two multiplied, the upper two, and both added up; wraps.
+    #[inline(always)]
+    pub fn dot_pairs(self, o: Self) -> Self {
+        Self(i32x4_dot_i16x8(self.0, o.0))
+    }
+    /// The lanes of both as numbers of 16 bits, two to a lane, the first in the lower half; what is beyond 16 bits becomes
+    /// the nearest that is not.
+    #[inline(always)]
+    pub fn to_pairs(self, o: Self) -> Self {
+        Self(i16x8_narrow_i32x4(self.0, o.0))
+    }
+}

@@ -124,7 +124,7 @@ pub fn need(op: Op, rows: usize, columns: usize, length: usize, p: &[f64; 5]) ->
         }
         Op::SupervisedContrastive => contrastive::need(1.0, rows, length),
         Op::InfoNce => contrastive::need(2.0, rows, length),
-        Op::Nearest => nearest::need(rows, length, p[0]),
+        Op::Nearest => nearest::need(rows, columns, length, p[0]),
     }
 }
 

@@ -4,7 +4,8 @@
 //! - [`pairs`]: the measures themselves, and the cosine embedding loss;
 //! - [`triplets`]: the triplet margin losses;
 //! - [`many`]: what is said of sets of vectors: all distances ([`all_pairs`]), losses of triplets that are mined in a batch
-//!   ([`mining`]) and contrastive ones ([`contrastive`]), the nearest of a set ([`nearest`]), on products of [`panels`].
+//!   ([`mining`]) and contrastive ones ([`contrastive`]), on products of [`panels`]; the nearest of a set ([`nearest`]), on [`quantised`]
+//!   ones.
 //!
 //! [`run`] is the one driver. It cuts the arrays into rows, works out what multiplies a row's gradient, adds the losses up in
 //! double precision and writes them where they are wanted. A loss sees one [`Row`] and nothing else. It goes over its
@@ -21,6 +22,7 @@ pub mod mining;
 pub mod nearest;
 pub mod pairs;
 pub mod panels;
+pub mod quantised;
 pub mod triplets;
 
 /// The losses by their number at the door; ts/losses/vectors.ts has the same table.

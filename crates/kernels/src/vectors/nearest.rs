@@ -1,15 +1,22 @@
 //! The nearest of many vectors to each query, exactly.
 //!
 //! The queries are packed once; what is searched streams by, eight vectors at a time, packed into one panel. Their products
-//! with all queries, in single precision, bound how near they can be ([`super::panels`]), and one comparison of vectors against the worst
-//! that a query keeps passes nearly all of them over. Those that are left are measured in double precision, number by number, so
-//! what comes out, ties included, does not hang on how products round. A query keeps its nearest in a heap, the worst on top.
+//! with all queries, of 16-bit numbers ([`quantised`]), bound how near they can be, and one comparison of vectors against the
+//! worst that a query keeps passes nearly all of them over. The others wait, and their bounds from above already count: of k vectors
+//! that are certainly as near as that, the worst is what the next ones are compared with. So about k of them are left in the end;
+//! those, or as many as there is room for where vectors are too much alike, are measured in double precision, number by number, and
+//! what comes out, ties included, does not hang on how products round.
+//!
+//! A query keeps k in a heap, the worst on top: those that were measured, and in place of others their bounds.
 use super::many::{Many, Need};
 use super::panels::{
-    at, bound, convert, in_groups, in_panels, pack_panel, products, row, row_mut, set_size, square_of, Group,
-    Pool, Set, SqrtOf, Tile, RUN, WIDTH,
+    at, convert, groups_from, in_groups, in_panels, row, row_mut, square_of, Group, Pool, SqrtOf, WIDTH,
 };
-use lanes::{F32x4, Lanes, Mask, Real};
+use super::quantised::{lines, pack, products, scale, slack};
+use lanes::{F32x4, I32x4, Ints, Lanes, Mask, Real};
+
+/// What comparisons in single precision may lose, of the sum of two squares: 20 roundings at most.
+const ROUNDING: f64 = 4e-6;
 
 /// How far two vectors are apart.
 #[derive(Clone, Copy, PartialEq)]
@@ -19,48 +26,73 @@ enum Metric {
     Dot,
 }
 
+/// The sums of what `f` makes of pairs of numbers, of one vector and each of four, in their order; four at a time, since each addition
+/// waits for the one before.
+#[inline(always)]
+fn sums([a, b0, b1, b2, b3]: [&[f64]; 5], f: impl Fn(f64, f64) -> f64) -> [f64; 4] {
+    let mut sums = [0.0; 4];
+    for ((((a, b0), b1), b2), b3) in a.iter().zip(b0).zip(b1).zip(b2).zip(b3) {
+        for (sum, b) in sums.iter_mut().zip([b0, b1, b2, b3]) {
+            *sum += f(*a, *b);
+        }
+    }
+    sums
+}
+
 impl Metric {
-    /// The distance in double precision.
+    /// The distances of the first of five vectors and each of the others in double precision.
     #[inline(never)]
-    fn distance<R: Real>(self, a: &[R], b: &[R]) -> f64 {
-        let pairs = a.iter().zip(b).map(|(a, b)| (a.to_f64(), b.to_f64()));
+    fn distances(self, x: [&[f64]; 5]) -> [f64; 4] {
         if self == Metric::Euclidean {
-            return pairs.fold(0.0, |sum, (a, b)| sum + (a - b) * (a - b)).sqrt_of();
+            return sums(x, |a, b| (a - b) * (a - b)).map(f64::sqrt_of);
         }
-        let dot = pairs.fold(0.0, |sum, (a, b)| sum + a * b);
-        if self == Metric::Dot {
-            return -dot;
+        let mut dots = sums(x, |a, b| a * b);
+        let norm = |x: &[f64]| square_of(x).sqrt_of().max(1e-8);
+        let [a, others @ ..] = x;
+        for (dot, b) in dots.iter_mut().zip(others) {
+            *dot = if self == Metric::Dot { -*dot } else { 1.0 - *dot / (norm(a) * norm(b)) };
         }
-        let norm = |x: &[R]| square_of(x).sqrt_of().max(1e-8);
-        1.0 - dot / (norm(a) * norm(b))
+        dots
     }
 
-    /// The numbers (base, factor) of a vector for which `base + base' - factor factor' product` is at most the distance
-    /// that is compared (Euclidean: its square), whatever the product rounds. NaN where products cannot be trusted.
+    /// The numbers (base, factor) of a vector for which `base + base' - factor factor' (product + slack)` is at most the distance
+    /// that is compared (Euclidean: its square), whatever is rounded. NaN where products cannot be trusted.
     #[inline(never)]
-    fn parts(self, square: f32, query: bool, arrays: usize) -> (f32, f32) {
-        // the squares of a panel are added up as products are, and may be off by as much
-        let e = 2.0 * bound::<F32x4>(arrays);
+    fn parts(self, square: f32, query: bool) -> (f32, f32) {
+        let scale = f64::from(scale(square));
         let square = f64::from(square);
         let (base, factor) = match self {
-            Metric::Euclidean => (square * (1.0 - e), if query { 2.0 } else { 1.0 }),
-            Metric::Dot => (-square * e, 1.0),
+            Metric::Euclidean => (square * (1.0 - ROUNDING), if query { 2.0 } else { 1.0 } / scale),
+            Metric::Dot => (0.0, 1.0 / scale),
             Metric::Cosine => {
                 let norm = square.sqrt_of();
+                let base = if query { 1.0 - ROUNDING } else { 0.0 };
                 // shorter vectors than that are divided by a constant
-                (if query { 1.0 - 4.0 * e } else { 0.0 }, if norm > 2e-8 { 1.0 / norm } else { f64::NAN })
+                (base, if norm > 2e-8 { 1.0 / (scale * norm) } else { f64::NAN })
             }
         };
         (base as f32, factor as f32)
     }
 }
 
+/// How many of `count` vectors wait at most.
+fn room(count: f64, k: f64) -> f64 {
+    (2.0 * k + 8.0).min(count)
+}
+
 /// How much scratch [`nearest`] takes.
-pub fn need(rows: usize, length: usize, k: f64) -> Need {
-    let panel = (in_groups(length) + length) * WIDTH;
-    let (numbers, padded) = (rows as f64 * length as f64, in_panels(rows) as f64);
-    let singles = set_size(rows as f64, length) + numbers + panel as f64 + 3.0 * padded;
-    Need { singles, doubles: rows as f64 * k, ints: rows as f64, ..Need::default() }
+pub fn need(rows: usize, columns: usize, length: usize, k: f64) -> Need {
+    let (count, padded) = (rows as f64, in_panels(rows) as f64);
+    let waiting = count * room(columns as f64, k);
+    Need {
+        singles: (WIDTH * in_panels(length)) as f64 + 3.0 * padded + waiting,
+        doubles: count * k + 5.0 * length as f64,
+        ints: (padded + WIDTH as f64) * in_groups(lines(length)) as f64
+            + WIDTH as f64
+            + waiting
+            + 2.0 * count,
+        ..Need::default()
+    }
 }
 
 /// Whether a comes after b: farther, or as far and behind it. What is NaN counts as infinitely far.
@@ -69,7 +101,8 @@ fn worse(a: (f64, i32), b: (f64, i32)) -> bool {
     rank(a.0) > rank(b.0) || (rank(a.0) == rank(b.0) && a.1 > b.1)
 }
 
-/// The nearest of one query: a heap of distances and places, of which `count` are taken.
+/// The nearest of one query: a heap of distances and places, of which `count` are taken. Where the distance is a bound the place stands
+/// with all bits turned, as a negative number.
 struct Heap<'a> {
     distance: &'a mut [f64],
     index: &'a mut [i32],
@@ -140,189 +173,300 @@ pub fn nearest<R: Real>(m: &mut Many<R>) -> f64 {
         Metric::Dot
     };
     let Many { a, b, .. } = *m;
-    let size = [n, m.columns, length, k as usize];
+    let of = |second: bool, i: usize| row(if second { b } else { a }, i, length);
     search(
         metric,
-        size,
+        [n, m.columns, length, k as usize],
         (&mut *m.singles, &mut *m.doubles, &mut *m.indices, &mut *m.ints),
-        &|second, first, to| {
-            let x = if second { b } else { a };
-            convert(x.get(first * length..).unwrap_or(&[]), to);
+        Source {
+            singles: [R::singles(a), R::singles(b)],
+            read: &|second, i, to| convert(of(second, i), to),
+            read_double: &|second, i, to| convert(of(second, i), to),
         },
-        &|i, j| metric.distance(row(a, i, length), row(b, j, length)),
     );
     convert(m.doubles, m.values);
     0.0
 }
 
-/// Where a search works: its sets in single precision, and of each query the distances and places, and how many these are.
+/// Where a search works: numbers in single precision, of each query the distances and places, and integers.
 type Room<'a> = (&'a mut [f32], &'a mut [f64], &'a mut [i32], &'a mut [i32]);
 
-/// [`nearest`], one copy of the code for both precisions: `read(second, first)` gives vectors of a set from the first on, `measure(i, j)`
-/// the distance of a query and a vector.
+/// Where the vectors of queries (false) and of the index (true) come from.
+struct Source<'a> {
+    /// Both, where they are of single precision.
+    singles: [Option<&'a [f32]>; 2],
+    read: &'a dyn Fn(bool, usize, &mut [f32]),
+    read_double: &'a dyn Fn(bool, usize, &mut [f64]),
+}
+
+impl Source<'_> {
+    /// Packs up to eight vectors of a set, from the first on, and gives what their bounds are made of. `block`: room for eight, zeros.
+    #[inline(never)]
+    fn pack(
+        &self,
+        metric: Metric,
+        second: bool,
+        [first, count, length]: [usize; 3],
+        block: &mut [f32],
+        panel: &mut [i32],
+    ) -> Parts {
+        let count = WIDTH.min(count - first);
+        let high = in_panels(length);
+        let x = match self.singles[usize::from(second)] {
+            // as they stand, where their numbers come in eights
+            Some(x) if high == length => x.get(first * length..).and_then(|x| x.get(..count * length)),
+            _ => {
+                for (i, to) in block.chunks_exact_mut(high).enumerate().take(count) {
+                    (self.read)(second, first + i, to);
+                }
+                block.get(..count * high)
+            }
+        };
+        let x = x.unwrap_or(&[]).as_chunks().0;
+        let squares = pack(x, high / WIDTH, panel.as_chunks_mut().0.as_chunks_mut().0);
+        // in double precision what is not 0 may have become so
+        let exact = self.singles[usize::from(second)].is_some();
+        let mut parts = ([0.0; WIDTH], [0.0; WIDTH]);
+        for ((square, base), factor) in squares.into_iter().zip(&mut parts.0).zip(&mut parts.1) {
+            let square = if exact || square > 0.0 { square } else { f32::NAN };
+            (*base, *factor) = metric.parts(square, !second);
+        }
+        parts
+    }
+}
+
+/// [`nearest`], one copy of the code for both precisions.
 #[inline(never)]
 fn search(
     metric: Metric,
     [n, count, length, k]: [usize; 4],
-    (singles, doubles, indices, ints): Room,
-    read: &dyn Fn(bool, usize, &mut [f32]),
-    measure: &dyn Fn(usize, usize) -> f64,
+    (singles, doubles, index, ints): Room,
+    source: Source,
 ) {
-    let mut pool = Pool::new(singles);
-    let rounded = pool.take(n * length);
-    read(false, 0, rounded);
-    let set = Set::<F32x4>::pack(rounded, n, length, &mut pool);
-    let mut search = Search::new(&set, metric, k, &mut pool, doubles, indices, ints);
-    let items = pool.take(WIDTH * length);
-    for first in (0..count).step_by(WIDTH) {
-        let items = items.get_mut(..WIDTH.min(count - first) * length).unwrap_or(&mut []);
-        read(true, first, items);
-        search.panel(items, length, first, measure);
+    let (mut singles, mut doubles, mut ints) = (Pool::new(singles), Pool::new(doubles), Pool::new(ints));
+    let high = in_groups(lines(length)) * WIDTH;
+    let block = singles.take(WIDTH * in_panels(length));
+    block.fill(0.0);
+    let queries = ints.take(in_panels(n) * high / WIDTH + WIDTH);
+    let [base, factor, worst] = [(); 3].map(|()| singles.take(in_panels(n)));
+    let of = base.as_chunks_mut().0.iter_mut().zip(factor.as_chunks_mut().0);
+    for ((i, panel), (base, factor)) in queries.chunks_exact_mut(high).enumerate().zip(of) {
+        (*base, *factor) = source.pack(metric, false, [i * WIDTH, n, length], block, panel);
     }
-    search.sort();
+    // until a query keeps k nothing is passed over: no comparison with NaN holds
+    worst.fill(f32::NAN);
+    let [kept, waiting] = [(); 2].map(|()| ints.take(n));
+    kept.fill(0);
+    waiting.fill(0);
+    let panel = ints.take(high);
+    let size = room(count as f64, k as f64) as usize;
+    let slack = slack(length);
+    let least = singles.take(n * size);
+    let place = ints.take(n * size);
+    let (distance, rows) = (doubles.take(n * k), doubles.take(5 * length));
+    let mut search = Search {
+        metric,
+        source: &source,
+        k,
+        size,
+        slack,
+        base,
+        factor,
+        worst,
+        distance,
+        index,
+        kept,
+        least,
+        place,
+        waiting,
+        rows,
+        length,
+    };
+    for first in (0..count).step_by(WIDTH) {
+        let parts = source.pack(metric, true, [first, count, length], block, panel);
+        let panel = panel.as_chunks().0.as_chunks().0;
+        search.panel(queries, panel, &parts, [n, first, count]);
+    }
+    for i in 0..n {
+        search.sift(i);
+        search.settle(i);
+        search.heap(i).sort(k);
+    }
 }
 
 /// What is kept while the index streams by.
 struct Search<'a> {
-    set: &'a Set<'a, F32x4>,
     metric: Metric,
+    length: usize,
+    source: &'a Source<'a>,
     k: usize,
-    /// The panel.
-    lines: &'a mut [Group<f32>],
+    /// How many wait at most.
+    size: usize,
+    slack: f64,
     /// Of each query: what its bounds are made of, and the worst that it keeps.
-    base: &'a mut [f32],
-    factor: &'a mut [f32],
+    base: &'a [f32],
+    factor: &'a [f32],
     worst: &'a mut [f32],
     /// The heaps, and how many each holds.
     distance: &'a mut [f64],
     index: &'a mut [i32],
-    count: &'a mut [i32],
+    kept: &'a mut [i32],
+    /// Those that wait: how near they can be, which they are, and how many.
+    least: &'a mut [f32],
+    place: &'a mut [i32],
+    waiting: &'a mut [i32],
+    /// Room for five vectors.
+    rows: &'a mut [f64],
 }
 
-impl<'a> Search<'a> {
-    fn new(
-        set: &'a Set<'a, F32x4>,
-        metric: Metric,
-        k: usize,
-        pool: &mut Pool<'a, f32>,
-        distance: &'a mut [f64],
-        index: &'a mut [i32],
-        count: &'a mut [i32],
-    ) -> Self {
-        let (lines, _) = pool.take(in_groups(set.length) * WIDTH).as_chunks_mut();
-        let (lines, _) = lines.as_chunks_mut();
-        let [base, factor, worst] = [(); 3].map(|_| pool.take(in_panels(set.count)));
-        for ((base, factor), square) in base.iter_mut().zip(factor.iter_mut()).zip(set.squares) {
-            (*base, *factor) = metric.parts(*square, true, set.arrays);
-        }
-        // until a query keeps k nothing is passed over: no comparison with NaN holds
-        worst.fill(f32::NAN);
-        count.fill(0);
-        Self { set, metric, k, lines, base, factor, worst, distance, index, count }
-    }
+/// What the bounds of a panel's vectors are made of.
+type Parts = ([f32; WIDTH], [f32; WIDTH]);
 
+impl Search<'_> {
     fn heap(&mut self, i: usize) -> Heap<'_> {
         Heap { distance: row_mut(self.distance, i, self.k), index: row_mut(self.index, i, self.k) }
     }
 
     /// Looks at up to eight vectors, from `start` on.
     #[inline(never)]
-    fn panel(&mut self, items: &[f32], length: usize, start: usize, measure: &dyn Fn(usize, usize) -> f64) {
-        pack_panel::<F32x4>(items, length, self.lines.as_flattened_mut());
-        let parts = squares(self.lines.as_flattened())
-            .map(|square| self.metric.parts(square, false, self.set.arrays));
-        let (bases, factors) = (parts.map(|(base, _)| base), parts.map(|(_, factor)| factor));
-        let mut tile: Tile<f32> = [[0.0; WIDTH]; 4];
-        for first in (0..self.set.count).step_by(F32x4::COUNT) {
-            products::<F32x4>(self.set.lines_from(first), self.lines, self.set.length, &mut tile);
-            for (r, line) in tile.iter().enumerate().take(self.set.count - first) {
-                let i = first + r;
-                let here = |s: &[f32]| F32x4::splat(at(s, i));
-                let (base, factor, worst) = (here(self.base), here(self.factor), here(self.worst));
-                let mut beyond = F32x4::zero().eq(F32x4::zero());
-                let mut least = [0.0; WIDTH];
-                let others = F32x4::chunks(&bases).0.iter().zip(F32x4::chunks(&factors).0);
+    fn panel(&mut self, queries: &[i32], panel: &[Group<i32>], parts: &Parts, [n, start, end]: [usize; 3]) {
+        let (mut tile, mut least) = ([[0; WIDTH]; 4], [[0.0; WIDTH]; 4]);
+        let high = panel.len() * panel.first().map_or(0, |group| group.len());
+        for first in (0..n).step_by(F32x4::COUNT) {
+            let a = groups_from(queries, high, first, high);
+            products(a, panel, lines(self.length), self.slack as i32, &mut tile);
+            let rows = self.base.iter().zip(self.factor).zip(self.worst.iter()).skip(first);
+            let mut beyond = F32x4::zero().eq(F32x4::zero());
+            for ((line, least), ((base, factor), worst)) in tile.iter().zip(&mut least).zip(rows) {
+                let [base, factor, worst] = [base, factor, worst].map(|x| F32x4::splat(*x));
+                let others = F32x4::chunks(&parts.0).0.iter().zip(F32x4::chunks(&parts.1).0);
                 for ((to, x), (b, f)) in
-                    F32x4::chunks_mut(&mut least).0.iter_mut().zip(F32x4::chunks(line).0).zip(others)
+                    F32x4::chunks_mut(least).0.iter_mut().zip(line.as_chunks().0).zip(others)
                 {
-                    let product = (factor * F32x4::from_array(f)) * F32x4::from_array(x);
-                    let bound = (base + F32x4::from_array(b)) - product;
+                    let product = F32x4::from_ints(I32x4::from_array(*x));
+                    let bound = (base + F32x4::from_array(b)) - (factor * F32x4::from_array(f)) * product;
                     bound.store(to);
                     beyond = beyond & worst.le(bound);
                 }
-                if !beyond.all() {
-                    self.meet(i, &least, start, items.len() / length, measure);
+            }
+            if !beyond.all() {
+                for (r, least) in least.iter().enumerate().take(n - first) {
+                    self.meet(first + r, least, parts, [start, end]);
                 }
             }
         }
     }
 
-    /// Compares what may be nearer than the worst that a query keeps.
+    /// Has those wait that may be nearer than the worst that a query keeps.
     #[inline(never)]
-    fn meet(
-        &mut self,
-        i: usize,
-        least: &[f32; WIDTH],
-        start: usize,
-        items: usize,
-        measure: &dyn Fn(usize, usize) -> f64,
-    ) {
-        for (c, least) in least.iter().enumerate().take(items) {
-            let worst = at(self.worst, i);
-            if worst <= *least {
+    fn meet(&mut self, i: usize, least: &[f32; WIDTH], (bases, factors): &Parts, [start, end]: [usize; 2]) {
+        let worst = F32x4::splat(at(self.worst, i));
+        let nearer = F32x4::chunks(least).0.iter().any(|x| !worst.le(F32x4::from_array(x)).all());
+        let count = if nearer { end - start } else { 0 };
+        for (c, least) in least.iter().enumerate().take(count) {
+            if at(self.worst, i) <= *least {
                 continue;
             }
-            let one = (measure(i, start + c), (start + c) as i32);
-            let count = self.count.get(i).map_or(0, |&count| count as usize);
-            let k = self.k;
-            let mut heap = self.heap(i);
-            if count < k {
-                heap.push(count, one);
-            } else if worse(heap.get(0), one) {
-                heap.replace(k, one);
+            let j = (start + c) as i32;
+            let double = |s: &[f32], i: usize| f64::from(at(s, i));
+            let lost = self.slack * (double(self.factor, i) * double(factors, c));
+            let rounding = ROUNDING * (double(self.base, i) + double(bases, c));
+            // more than the distance even between zeros: what was measured goes first
+            let most = f64::from(*least) + 2.1 * lost + 4.0 * rounding + 1e-300;
+            let most = if self.metric == Metric::Euclidean { most.sqrt_of() } else { most };
+            if most < f64::INFINITY {
+                self.keep(i, (most, !j));
             }
-            let (d, _) = heap.get(0);
-            if let Some(to) = self.count.get_mut(i) {
-                *to = (count + 1).min(k) as i32;
+            let waiting = self.waiting.get(i).map_or(0, |&count| count as usize);
+            let at = i * self.size + waiting;
+            if let (Some(to), Some(place)) = (self.least.get_mut(at), self.place.get_mut(at)) {
+                (*to, *place) = (*least, j);
             }
-            if count + 1 >= k {
-                let d = if d.is_nan() { f64::INFINITY } else { d };
-                let limit = if self.metric == Metric::Euclidean { d * d } else { d };
-                if let Some(to) = self.worst.get_mut(i) {
-                    // rounded up
-                    *to = (limit + limit.abs() * 1e-6) as f32;
-                }
+            if let Some(to) = self.waiting.get_mut(i) {
+                *to += 1;
+            }
+            if waiting + 1 >= self.size && self.sift(i) > self.size / 4 * 3 {
+                self.settle(i);
             }
         }
     }
 
-    fn sort(&mut self) {
+    /// Puts one into the heap of a query.
+    #[inline(never)]
+    fn keep(&mut self, i: usize, one: (f64, i32)) {
+        let count = self.kept.get(i).map_or(0, |&count| count as usize);
         let k = self.k;
-        for i in 0..self.set.count {
-            self.heap(i).sort(k);
+        let mut heap = self.heap(i);
+        if count < k {
+            heap.push(count, one);
+        } else if worse(heap.get(0), one) {
+            heap.replace(k, one);
         }
-    }
-}
-
-/// |x|² of each vector of a panel, NaN where products with it cannot be trusted.
-#[inline(never)]
-fn squares(lines: &[[f32; WIDTH]]) -> [f32; WIDTH] {
-    let mut total = [F32x4::zero(); 2];
-    for lines in lines.chunks(RUN) {
-        let mut sum = [F32x4::zero(); 2];
-        for line in lines {
-            for (sum, x) in sum.iter_mut().zip(F32x4::chunks(line).0) {
-                let x = F32x4::from_array(x);
-                *sum = *sum + x * x;
+        let (d, _) = heap.get(0);
+        if let Some(to) = self.kept.get_mut(i) {
+            *to = (count + 1).min(k) as i32;
+        }
+        if count + 1 >= k {
+            let d = if d.is_nan() { f64::INFINITY } else { d };
+            let limit = if self.metric == Metric::Euclidean { d * d } else { d };
+            if let Some(to) = self.worst.get_mut(i) {
+                // rounded up, from 0 as well
+                *to = (limit + limit.abs() * 1e-6 + 1e-44) as f32;
             }
         }
-        for (total, sum) in total.iter_mut().zip(sum) {
-            *total = *total + sum;
+    }
+
+    /// Passes over those that wait and are too far by now; how many are left.
+    #[inline(never)]
+    fn sift(&mut self, i: usize) -> usize {
+        let worst = at(self.worst, i);
+        let waiting = self.waiting.get(i).map_or(0, |&count| count as usize);
+        let (least, place) = (row_mut(self.least, i, self.size), row_mut(self.place, i, self.size));
+        let mut left = 0;
+        for from in 0..waiting {
+            let (Some(&bound), Some(&j)) = (least.get(from), place.get(from)) else { continue };
+            if worst <= bound {
+                continue;
+            }
+            if let (Some(to), Some(place)) = (least.get_mut(left), place.get_mut(left)) {
+                (*to, *place) = (bound, j);
+            }
+            left += 1;
+        }
+        if let Some(to) = self.waiting.get_mut(i) {
+            *to = left as i32;
+        }
+        left
+    }
+
+    /// Measures all that wait.
+    #[inline(never)]
+    fn settle(&mut self, i: usize) {
+        // what has been measured stays, bounds give way to distances
+        let kept = self.kept.get_mut(i).map_or(0, core::mem::take);
+        for j in 0..kept as usize {
+            let one = self.heap(i).get(j);
+            if one.1 >= 0 {
+                self.keep(i, one);
+            }
+        }
+        let waiting = self.waiting.get_mut(i).map_or(0, core::mem::take) as usize;
+        let length = self.length;
+        (self.source.read_double)(false, i, row_mut(self.rows, 0, length));
+        for first in (0..waiting).step_by(4) {
+            // the last one again where there are no four
+            let places = [0, 1, 2, 3].map(|r| {
+                let at = i * self.size + (first + r).min(waiting - 1);
+                self.place.get(at).copied().unwrap_or(0)
+            });
+            for (r, j) in places.iter().enumerate() {
+                (self.source.read_double)(true, *j as usize, row_mut(self.rows, r + 1, length));
+            }
+            let rows = [0, 1, 2, 3, 4].map(|r| row(self.rows, r, length));
+            let distances = self.metric.distances(rows);
+            for one in distances.into_iter().zip(places).take(waiting - first) {
+                self.keep(i, one);
+            }
         }
     }
-    let mut squares = [0.0; WIDTH];
-    for (to, total) in F32x4::chunks_mut(&mut squares).0.iter_mut().zip(total) {
-        total.store(to);
-    }
-    squares.map(|square| if square > 1e-28 && square < 1e36 { square } else { f32::NAN })
 }

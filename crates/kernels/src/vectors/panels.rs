@@ -46,6 +46,7 @@ impl<'a, T> Pool<'a, T> {
         self.rest
     }
     /// The next `n`, or nothing where there are not so many.
+    #[inline(never)]
     pub fn take(&mut self, n: usize) -> &'a mut [T] {
         let rest = core::mem::take(&mut self.rest);
         match rest.split_at_mut_checked(n) {
