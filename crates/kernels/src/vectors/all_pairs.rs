@@ -1,7 +1,8 @@
 //! The distances of all pairs of two sets, or within one.
 //!
-//! As many columns at a time as leave their panels in the first cache, and of them [`TALL`] rows of a panel, which within one set are
-//! also turned and written to the other side of the diagonal: the other triangle is never computed.
+//! As many columns at a time as leave their panels in the second cache, and of them squares of [`SIDE`], which within one set are
+//! also turned and written to the other side of the diagonal: the other triangle is never computed. Either way a square writes whole
+//! lines of the cache: its rows may all fall into one set of the first cache, and what is written by halves is fetched twice.
 use super::many::{Many, Need};
 use super::panels::{
     at, convert, differences, distances, exp, pull, row_mut, set_size, transpose, unpad, Pool, Set, SqrtOf,
@@ -9,16 +10,18 @@ use super::panels::{
 };
 use lanes::{F64x2, Lanes, Real};
 
-/// Rows that are computed before they are written: turned they fill a line of the cache.
-const TALL: usize = 16;
+/// Rows and columns that are computed before they are written: a line of the cache of single precision.
+const SIDE: usize = 16;
+/// Distances of so many rows and columns, panel by panel.
+type Square<R> = [[[R; WIDTH]; SIDE]; SIDE / WIDTH];
 /// Rows of a tile of the gradients.
 const ROWS: usize = 4;
-/// As many bytes of panels stay in the first cache beside all else.
-const NEAR: usize = 16384;
+/// As many bytes of panels stay in the second cache: a tile takes them from there as fast as it works.
+const NEAR: usize = 131072;
 
-/// Columns whose panels stay in the first cache.
+/// Columns whose panels stay in the second cache.
 fn wide<L: Lanes>(arrays: usize) -> usize {
-    (NEAR / (arrays * size_of::<L::Array>()) / WIDTH * WIDTH).max(WIDTH)
+    (NEAR / (arrays * size_of::<L::Array>()) / SIDE * SIDE).max(SIDE)
 }
 
 /// The norm of a difference. Double precision whatever the call's is.
@@ -187,62 +190,61 @@ fn slopes(
 fn euclidean<L: Lanes>(a: &Set<L>, b: &Set<L>, values: &mut [L::Scalar]) {
     let own = core::ptr::eq(a, b);
     let mut tile: Tile<L::Scalar> = [[L::Scalar::ZERO; WIDTH]; 4];
-    let mut block = [[L::Scalar::ZERO; WIDTH]; TALL];
+    let mut square: Square<L::Scalar> = [[[L::Scalar::ZERO; WIDTH]; SIDE]; SIDE / WIDTH];
     let wide = wide::<L>(b.arrays);
     for j0 in (0..b.count).step_by(wide) {
         let end = (j0 + wide).min(b.count);
-        for i in (0..if own { end } else { a.count }).step_by(TALL) {
-            for j in (if own { j0.max(i / WIDTH * WIDTH) } else { j0 }..end).step_by(WIDTH) {
-                let tall = TALL.min(if own { j + WIDTH } else { a.count } - i);
-                for (r, to) in (0..tall).step_by(L::COUNT).zip(block.chunks_exact_mut(L::COUNT)) {
-                    distances(a, i + r, b, j, &mut tile, to);
+        for i in (0..if own { end } else { a.count }).step_by(SIDE) {
+            for j in (if own { j0.max(i) } else { j0 }..end).step_by(SIDE) {
+                for (j, panel) in (j..end).step_by(WIDTH).zip(&mut square) {
+                    let rows = (i..a.count).step_by(L::COUNT);
+                    for (i, to) in rows.zip(panel.chunks_exact_mut(L::COUNT)) {
+                        distances(a, i, b, j, &mut tile, to);
+                    }
                 }
-                let some = block.get(..tall).unwrap_or(&[]);
-                write::<L>(
-                    own,
-                    some,
-                    (i, tall.min(a.count - i)),
-                    (j, WIDTH.min(b.count - j)),
-                    b.count,
-                    values,
-                );
+                if i + SIDE <= a.count && j + SIDE <= b.count {
+                    write::<L>(own, &square, (i, j), b.count, values);
+                } else {
+                    write_some(own, square.as_flattened().as_flattened(), [i, j], [a.count, b.count], values);
+                }
             }
         }
     }
 }
 
-/// Writes rows of a panel, so many of each from i and j on, and turned where that is `own`.
+/// Writes a square whose first pair is (i, j), and turned where that is `own`.
 #[inline(always)]
 fn write<L: Lanes>(
     own: bool,
-    block: &[[L::Scalar; WIDTH]],
-    (i, tall): (usize, usize),
-    (j, wide): (usize, usize),
+    square: &Square<L::Scalar>,
+    (i, j): (usize, usize),
     columns: usize,
     values: &mut [L::Scalar],
 ) {
-    if (tall, wide) != (TALL, WIDTH) {
-        return write_some(own, block.as_flattened(), (i, tall), (j, wide), columns, values);
-    }
-    for (r, line) in block.iter().enumerate() {
-        if let Some(to) = values.get_mut((i + r) * columns + j..).and_then(|s| s.first_chunk_mut()) {
-            *to = *line;
+    for r in 0..SIDE {
+        let to = values.get_mut((i + r) * columns + j..).and_then(|s| s.first_chunk_mut::<SIDE>());
+        for (to, panel) in to.into_iter().flat_map(|to| to.as_chunks_mut().0).zip(square) {
+            if let Some(line) = panel.get(r) {
+                *to = *line;
+            }
         }
     }
     if !own {
         return;
     }
-    for (g, rows) in block.chunks_exact(L::COUNT).enumerate() {
+    for (panel, j) in square.iter().zip((j..).step_by(WIDTH)) {
         for group in 0..WIDTH / L::COUNT {
-            let line = |r: usize| {
-                let line = rows.get(r % L::COUNT).and_then(|line| L::chunks(line).0.get(group));
-                line.map_or(L::zero(), |a| L::from_array(a))
-            };
-            let turned = transpose([line(0), line(1), line(2), line(3)]);
-            for (c, line) in turned.into_iter().enumerate().take(L::COUNT) {
-                let first = (j + group * L::COUNT + c) * columns + i + g * L::COUNT;
-                if let Some(to) = values.get_mut(first..).and_then(|s| L::chunks_mut(s).0.first_mut()) {
-                    line.store(to);
+            for (rows, i) in panel.chunks_exact(L::COUNT).zip((i..).step_by(L::COUNT)) {
+                let line = |r: usize| {
+                    let line = rows.get(r % L::COUNT).and_then(|line| L::chunks(line).0.get(group));
+                    line.map_or(L::zero(), |a| L::from_array(a))
+                };
+                let turned = transpose([line(0), line(1), line(2), line(3)]);
+                for (c, line) in turned.into_iter().enumerate().take(L::COUNT) {
+                    let first = (j + group * L::COUNT + c) * columns + i;
+                    if let Some(to) = values.get_mut(first..).and_then(|s| L::chunks_mut(s).0.first_mut()) {
+                        line.store(to);
+                    }
                 }
             }
         }
@@ -253,15 +255,14 @@ fn write<L: Lanes>(
 #[inline(never)]
 fn write_some<R: Real>(
     own: bool,
-    block: &[R],
-    (i, tall): (usize, usize),
-    (j, wide): (usize, usize),
-    columns: usize,
+    square: &[R],
+    [i0, j0]: [usize; 2],
+    [rows, columns]: [usize; 2],
     values: &mut [R],
 ) {
-    for (r, i) in (i..i + tall).enumerate() {
-        for (c, j) in (j..j + wide).enumerate() {
-            let d = at(block, r * WIDTH + c);
+    for i in i0..rows.min(i0 + SIDE) {
+        for j in j0..columns.min(j0 + SIDE) {
+            let d = at(square, (j - j0) / WIDTH * SIDE * WIDTH + (i - i0) * WIDTH + (j - j0) % WIDTH);
             if let Some(to) = values.get_mut(i * columns + j) {
                 *to = d;
             }
