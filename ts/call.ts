@@ -505,7 +505,7 @@ export class Asked {
 
 /** An output that runs none of the caller's code any more. */
 function asked(given: unknown): unknown {
-  const isOther = typeof given === "object" && given !== null && !isTyped(given) && addressOf(given) === 0;
+  const isOther = typeof given === "object" && given !== null && addressOf(given) === 0 && !isTyped(given);
   return isOther ? new Asked(given) : given;
 }
 

@@ -15,10 +15,10 @@ import {
   Slot,
   spread,
 } from "./call.js";
-import { viewOf } from "./input.js";
 import { type Core, current, part, type Source } from "./runtime/engine.js";
 import type { Exports } from "./runtime/generated/exports.js";
 import type { CoreMemory } from "./runtime/memory.js";
+import { viewOf } from "./runtime/platform.js";
 import type { FloatArray, TypedArray } from "./types.js";
 
 /** What a kernel is handed: the address of each slot, or 0 where there is none. */

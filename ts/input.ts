@@ -1,5 +1,6 @@
 /** Reading what a user gave: arrays of every allowed form become {@link Operand}s, or a clear error. */
 import { arrayOf, describe, fail, shapeText, tag, wrongType } from "./errors.js";
+import { viewOf } from "./runtime/platform.js";
 import type { DType, FloatArray, Tensor, TypedArray } from "./types.js";
 
 /** An input that was looked at: its numbers, its shape, and the precision it asks for (integers ask for none). */
@@ -56,18 +57,6 @@ export function isTyped(value: unknown): value is TypedArray {
   // the common ones first: asking for the tag takes several times as long
   if (value instanceof Float32Array || value instanceof Float64Array) return true;
   return tag(value) !== "DataView" && tag(value) !== "Float16Array";
-}
-
-/** A view of a typed array's own class, by none of its methods: those of a subclass, and its species, are code of the caller's. */
-export function viewOf<A extends TypedArray>(
-  array: A,
-  buffer: ArrayBufferLike,
-  offset: number,
-  length: number,
-): A {
-  type Classes = Record<string, new (buffer: ArrayBufferLike, offset: number, length: number) => A>;
-  const Type = (globalThis as unknown as Classes)[tag(array)] as Classes[string];
-  return new Type(buffer, offset, length);
 }
 
 /** A new array; where there is no room for it that is said in words. */

@@ -45,26 +45,21 @@ export class AllocatedTensor<A extends FloatArray = FloatArray> implements Tenso
   #lodging: Lodging | undefined;
   /** That of the lodging: it is asked for at every call. */
   #address: number;
-  readonly #shape: readonly number[];
-  readonly #dtype: DType;
+  /** The lengths of the axes. */
+  declare readonly shape: readonly number[];
+  /** The precision. */
+  declare readonly dtype: DType;
 
   /** @internal */
   constructor(shape: readonly number[], dtype: DType) {
     const length = sizeOf(shape);
-    this.#shape = shape;
-    this.#dtype = dtype;
+    // they say how much of the memory is this tensor's, so they stay as they are
+    Object.defineProperties(this, {
+      shape: { value: shape, enumerable: true },
+      dtype: { value: dtype, enumerable: true },
+    });
     this.#lodging = lodge(dtype, length) ?? inArray(dtype, length);
     this.#address = this.#lodging.address;
-  }
-
-  /** The lengths of the axes. They say how much of the memory is this tensor's, so they stay as they are. */
-  get shape(): readonly number[] {
-    return this.#shape;
-  }
-
-  /** The precision. */
-  get dtype(): DType {
-    return this.#dtype;
   }
 
   /**

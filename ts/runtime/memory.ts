@@ -3,9 +3,8 @@
  * is free, so that their bookkeeping cannot be overwritten by numbers and nothing is hidden from `engine().memory`.
  */
 import { fail } from "../errors.js";
-import { viewOf } from "../input.js";
 import type { TypedArray } from "../types.js";
-import type { WasmMemory } from "./platform.js";
+import { viewOf, type WasmMemory } from "./platform.js";
 
 const PAGE = 65536;
 /** Blocks start at multiples of this: a vector's width. */

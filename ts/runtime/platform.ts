@@ -2,6 +2,9 @@
  * The few things of the surroundings that are used where they exist. Read at each use, never at import; typed here so that
  * neither this library nor its declarations ask for the types of a browser or of Node.
  */
+import { tag } from "../errors.js";
+import type { TypedArray } from "../types.js";
+
 export interface WasmMemory {
   readonly buffer: ArrayBuffer;
   grow(pages: number): number;
@@ -49,3 +52,15 @@ export function platform(): Platform {
   return globalThis as unknown as Platform;
 }
 export type { Registry };
+
+/** A view of a typed array's own class, by none of its methods: those of a subclass, and its species, are code of the caller's. */
+export function viewOf<A extends TypedArray>(
+  array: A,
+  buffer: ArrayBufferLike,
+  offset: number,
+  length: number,
+): A {
+  type Classes = Record<string, new (buffer: ArrayBufferLike, offset: number, length: number) => A>;
+  const Type = (globalThis as unknown as Classes)[tag(array)] as Classes[string];
+  return new Type(buffer, offset, length);
+}
