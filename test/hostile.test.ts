@@ -360,6 +360,12 @@ describe.each(["wasm", "js"] as const)("on the %s engine", (name) => {
     refused("coordinates of words", points(["1", "2"]), "TYPE", 'coordinates[0] is "1", expected a number');
     refused("coordinates of nothing", points(new Array(2 ** 30)), "TYPE", "coordinates[0] is undefined");
     refused("coordinates that contain themselves", points(cycle), "RANK", "coordinates is nested");
+    refused(
+      "energies of nothing",
+      () => call("hingeLoss", new Array(3), [0]),
+      "TYPE",
+      "energies[0] is undefined",
+    );
     on("booleans are a mask, and no energies", () => {
       expect(call("energyLoss", [[1, 2]], [0], { mask: [[true, false]] })).toBe(1);
       expectRefusal(

@@ -23,4 +23,11 @@ export const FOUND: readonly { readonly what: string; readonly steps: readonly S
       { kind: "call", seed: 0 },
     ],
   },
+  {
+    what: "energies of nothing but holes ended in an error of the engine's",
+    steps: [
+      { kind: "wrong", seed: 1572528439 },
+      { kind: "call", seed: 0 },
+    ],
+  },
 ];

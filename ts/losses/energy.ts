@@ -78,10 +78,15 @@ const energy = /* @__NO_SIDE_EFFECTS__ */ (indices = false): Family<Plan, Energy
 /** Energies in any form that inputs have, or ragged: one array of energies per sample, of its own length. */
 function readEnergies(where: string, name: string, value: unknown): Ragged {
   if (!Array.isArray(value) || value.length === 0) return readOperand(where, name, value);
-  const lengths = value.map((row: unknown) => (Array.isArray(row) || isTyped(row) ? row.length : -1));
+  const lengths: number[] = [];
+  for (let i = 0; i < value.length; i++) {
+    const row: unknown = value[i];
+    // no row, or a hole: what is wrong with it is told there
+    if (!Array.isArray(row) && !isTyped(row)) return readOperand(where, name, value);
+    lengths.push(row.length);
+  }
   const columns = lengths.reduce((most, length) => Math.max(most, length));
-  if (lengths.includes(-1) || lengths.every((length) => length === columns))
-    return readOperand(where, name, value);
+  if (lengths.every((length) => length === columns)) return readOperand(where, name, value);
   const samples = value.map((row: unknown, i) => {
     const sample = readOperand(where, `${name}[${i}]`, row);
     if (sample.shape.length !== 1) {
