@@ -275,6 +275,23 @@ pub fn products<L: Lanes>(
     }
 }
 
+/// The lines of two groups, of which there are `left`, handed to `line` in pairs. Written out, so that addresses are one pointer and
+/// constants, and with a way out after each line: V8 11.3 puts the loads of a stretch without branches before all else, and those of
+/// two lines would not fit its 15 registers.
+macro_rules! by_lines {
+    ($line:ident, $a:ident, $b:ident, $left:ident: $($k:literal)*) => {
+        'group: {
+            $(
+                $line(&$a[$k], &$b[$k]);
+                if $left == $k + 1 {
+                    break 'group;
+                }
+            )*
+        }
+    };
+}
+pub(super) use by_lines;
+
 /// One run of [`products`], of at most `left` lines, which end in the last group: instead of what there is, or added to that.
 #[inline(never)]
 pub fn run<L: Lanes>(
@@ -296,21 +313,7 @@ pub fn run<L: Lanes>(
                 }
             }
         };
-        // Written out, so that addresses are one pointer and constants, and with a way out after each line: V8 11.3 puts the loads of
-        // a stretch without branches before all else, and those of two lines would not fit its 15 registers.
-        macro_rules! lines {
-            ($($k:literal)*) => {
-                'group: {
-                    $(
-                        line(&a[$k], &b[$k]);
-                        if left == $k + 1 {
-                            break 'group;
-                        }
-                    )*
-                }
-            };
-        }
-        lines!(0 1 2 3 4 5 6 7);
+        by_lines!(line, a, b, left: 0 1 2 3 4 5 6 7);
         left = left.wrapping_sub(LINES);
     }
     for (line, sum) in to.iter_mut().zip(sum.chunks_exact(WIDTH / L::COUNT)) {

@@ -8,7 +8,7 @@
 //! of products below 2^31). For two vectors of factors c and c', X X' - c c' x x' = c x r' + r X', which is at most UNIT D +
 //! D (UNIT + D), whatever the two are: [`slack`] is that, and 2^-19 UNIT² for what c, and a comparison in single precision that follows,
 //! round. So c c' x x' < X X' + slack, and it is more than X X' - slack. At length 128 slack is 3.5e-4 of UNIT² = c c' |x| |x'|.
-use super::panels::{row, transpose, Group, SqrtOf, WIDTH};
+use super::panels::{by_lines, row, transpose, Group, SqrtOf, WIDTH};
 use lanes::{F32x4, F64x2, I32x4, Ints, Lanes};
 
 /// The length that vectors get.
@@ -119,20 +119,7 @@ pub fn products(a: &[Group<i32>], b: &[Group<i32>], left: usize, from: i32, to: 
                 }
             }
         };
-        // as `super::panels::run`, and for the same reason
-        macro_rules! lines {
-            ($($k:literal)*) => {
-                'group: {
-                    $(
-                        line(&a[$k], &b[$k]);
-                        if left == $k + 1 {
-                            break 'group;
-                        }
-                    )*
-                }
-            };
-        }
-        lines!(0 1 2 3);
+        by_lines!(line, a, b, left: 0 1 2 3);
         left = left.wrapping_sub(a.len());
     }
     for (line, sum) in to.iter_mut().zip(sum.chunks_exact(2)) {
