@@ -96,8 +96,6 @@ export interface Wide {
   readonly sums: Slot;
 }
 
-/**
- * A definition, and what follows from it and is needed at every call: worked out once. Whatever losses say of themselves, their
 /** What a loss, or a function that is none, says of its arguments. */
 export interface Declaration {
   readonly name: string;

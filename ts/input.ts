@@ -1,6 +1,6 @@
 /** Reading what a user gave: arrays of every allowed form become {@link Operand}s, or a clear error. */
 import { arrayOf, describe, fail, shapeText, tag, wrongType } from "./errors.js";
-import { viewOf } from "./runtime/platform.js";
+import { ownClass, viewOf } from "./runtime/platform.js";
 import type { DType, FloatArray, Tensor, TypedArray } from "./types.js";
 
 /** An input that was looked at: its numbers, its shape, and the precision it asks for (integers ask for none). */
@@ -127,8 +127,7 @@ function readable(where: string, name: string, data: TypedArray): TypedArray {
     prototype === Int32Array.prototype
   )
     return data;
-  const own = (globalThis as unknown as Record<string, { prototype: unknown }>)[tag(data)];
-  return prototype === own?.prototype
+  return prototype === ownClass(data)?.prototype
     ? data
     : viewOf(data, data.buffer, data.byteOffset, lengthOf.call(data));
 }

@@ -2,17 +2,10 @@
 import { source } from "#part/align";
 import type { Door } from "../call.js";
 import { door as opened } from "../core.js";
+import type { Layout } from "../reference/ctc.js";
 
 /** What the door takes beside the slots. */
-export interface Plan {
-  readonly samples: number;
-  readonly steps: number;
-  readonly classes: number;
-  /** The length of a row of targets. */
-  readonly labels: number;
-  readonly timeMajor: boolean;
-  readonly blank: number;
-}
+export type Plan = Layout;
 
 export const door: Door<Plan> | undefined = /* @__PURE__ */ opened<Plan>(source, {
   numbers: { ctcAlign: 0 },

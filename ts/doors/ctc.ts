@@ -2,16 +2,10 @@
 import { source } from "#part/ctc";
 import type { Door } from "../call.js";
 import { door as opened } from "../core.js";
+import type { Layout } from "../reference/ctc.js";
 
 /** What the door takes beside the slots. */
-export interface Plan {
-  readonly samples: number;
-  readonly steps: number;
-  readonly classes: number;
-  /** The length of a row of targets. */
-  readonly labels: number;
-  readonly timeMajor: boolean;
-  readonly blank: number;
+export interface Plan extends Layout {
   readonly zeroInfinity: boolean;
   /** Whether each loss is divided by max(1, its target's length) in the sum. */
   readonly perLabel: boolean;

@@ -13,8 +13,8 @@
  */
 import type { FloatArray } from "../types.js";
 
-/** A batch of samples. */
-export interface Inputs {
+/** How a batch of samples is laid out. */
+export interface Layout {
   readonly samples: number;
   readonly steps: number;
   readonly classes: number;
@@ -23,6 +23,10 @@ export interface Inputs {
   /** Whether logits are [steps, samples, classes] instead of [samples, steps, classes]. */
   readonly timeMajor: boolean;
   readonly blank: number;
+}
+
+/** A batch of samples. */
+export interface Inputs extends Layout {
   readonly logits: FloatArray;
   /** Class indices, [samples, labels]. */
   readonly targets: Int32Array;

@@ -53,6 +53,15 @@ export function platform(): Platform {
 }
 export type { Registry };
 
+/** The class of typed arrays, of this realm's own, that an array is of whatever it says of itself. */
+export function ownClass<A extends TypedArray>(array: A): ViewClass<A> {
+  return (globalThis as unknown as Record<string, ViewClass<A>>)[tag(array)] as ViewClass<A>;
+}
+interface ViewClass<A> {
+  readonly prototype: object;
+  new (buffer: ArrayBufferLike, offset: number, length: number): A;
+}
+
 /** A view of a typed array's own class, by none of its methods: those of a subclass, and its species, are code of the caller's. */
 export function viewOf<A extends TypedArray>(
   array: A,
@@ -60,7 +69,5 @@ export function viewOf<A extends TypedArray>(
   offset: number,
   length: number,
 ): A {
-  type Classes = Record<string, new (buffer: ArrayBufferLike, offset: number, length: number) => A>;
-  const Type = (globalThis as unknown as Classes)[tag(array)] as Classes[string];
-  return new Type(buffer, offset, length);
+  return new (ownClass(array))(buffer, offset, length);
 }
