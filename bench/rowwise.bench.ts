@@ -37,7 +37,7 @@ const PER_ROW = (rows: number): number[] => [rows];
 const WHOLE = (rows: number, columns: number): number[] => [rows, columns];
 
 const ROWS: readonly Row[] = [
-  { name: "crossEntropyLoss", sizes: [...SMALL, ...LARGE], inputs: TO_CLASS, flops: EXP + 4 },
+  { name: "crossEntropyLoss", sizes: [...SMALL, [1024, 10], ...LARGE], inputs: TO_CLASS, flops: EXP + 4 },
   {
     name: "crossEntropyLoss",
     note: "probabilities",
