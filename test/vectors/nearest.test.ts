@@ -64,7 +64,7 @@ for (const engine of ENGINES) {
               seed: fc.integer(),
               dtype: fc.constantFrom(...DTYPES),
               metric: fc.constantFrom(...METRICS),
-              kind: fc.constantFrom("spread", "crowded", "few", "positive", "mixed"),
+              kind: fc.constantFrom("spread", "crowded", "clustered", "spoiled", "few", "positive", "mixed"),
             }),
             ({ queries, items, d, seed, dtype, metric, kind }) => {
               const [q, index] = [vectorsOf(queries, d, seed, dtype), vectorsOf(items, d, seed + 1, dtype)];
@@ -72,6 +72,12 @@ for (const engine of ENGINES) {
                 for (let at = 0; at < data.length; at++) {
                   const [i, k, x] = [Math.floor(at / d), at % d, data[at] as number];
                   if (kind === "crowded") data[at] = 5 + k + 1e-6 * x;
+                  // around one place, which queries and index share or not; and some of them no numbers, or far away
+                  if (kind === "clustered" || kind === "spoiled")
+                    data[at] = 3 * Math.cos(k + (seed % 3)) + x * 10 ** -(Math.abs(seed) % 6);
+                  if (kind === "clustered" && data === q.data && seed % 2 === 0) data[at] = x;
+                  if (kind === "spoiled" && i % 5 === 2)
+                    data[at] = [Number.NaN, Infinity, 1e30, -1e12][i % 4] as number;
                   // many at one distance
                   if (kind === "few") data[at] = ((i % 3) + 1) * Math.sin(k);
                   if (kind === "positive") data[at] = Math.abs(x);
@@ -136,6 +142,26 @@ for (const engine of ENGINES) {
 test("in an index of many vectors", () => {
   const [q, index] = [vectorsOf(3, 32, 1), vectorsOf(6000, 32, 2)];
   for (const metric of METRICS) for (const k of [1, 10, 300]) expectNearest(q, index, k, metric);
+});
+
+test("around one place, however near to each other, and as each query alone", () => {
+  for (const dtype of DTYPES) {
+    for (const near of [1e-1, 1e-3, 1e-6]) {
+      const [q, index] = [vectorsOf(9, 40, 1, dtype), vectorsOf(2000, 40, 2, dtype)];
+      for (const { data } of [q, index]) {
+        for (let at = 0; at < data.length; at++) data[at] = Math.sin(at % 40) + near * (data[at] as number);
+      }
+      for (const metric of METRICS) {
+        expectNearest(q, index, 7, metric);
+        const all = nearest(q, index, 7, { metric });
+        for (let i = 0; i < 9; i++) {
+          const alone = nearest(rowsOf(q, [i]), index, 7, { metric });
+          expect(Array.from(alone.indices)).toEqual(Array.from(all.indices.slice(i * 7, i * 7 + 7)));
+          expectSameBits(alone.distances, all.distances.slice(i * 7, i * 7 + 7), "alone");
+        }
+      }
+    }
+  }
 });
 
 test("an index in the core's memory is searched where it stands, and a query alone finds what it finds among others", () => {

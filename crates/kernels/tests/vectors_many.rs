@@ -1,5 +1,6 @@
 //! Functions of many vectors on portable lanes: distances against a naive oracle in double precision within the bound of
 //! `vectors::panels`, searches against looking at everything, and refusal of slices that do not fit.
+use kernels::vectors::bounds::Metric;
 use kernels::vectors::many::{need, run, Many, Op};
 use lanes::{F32x4, F64x2, Lanes, Real};
 use proptest::prelude::*;
@@ -144,6 +145,13 @@ fn measured<R: Real>(metric: usize, a: &[R], b: &[R]) -> f64 {
     }
 }
 
+/// Vectors around one place, which is so many times farther away than they are apart.
+fn clustered<R: Real>(count: usize, length: usize, seed: u64, far: f64) -> Vec<R> {
+    let place = vectors::<f64>(1, length, 11, false);
+    let x = vectors::<f64>(count, length, seed, false);
+    x.iter().enumerate().map(|(i, x)| R::from_f64(place[i % length] + x / far)).collect()
+}
+
 /// Vectors as searches meet them. 0 spread, 1 crowded, 2 few different ones, 3 not negative, 4 around few places, 5 with some numbers
 /// that are none, or far too large or small, and vectors of zeros.
 fn searched<R: Real>(count: usize, length: usize, seed: u64, kind: usize) -> Vec<R> {
@@ -171,16 +179,15 @@ fn searched<R: Real>(count: usize, length: usize, seed: u64, kind: usize) -> Vec
     x
 }
 
-fn nearest_is_found<L: Lanes>([rows, items, length]: [usize; 3], seed: u64, kind: usize, metric: usize) {
-    let a = searched::<L::Scalar>(rows, length, seed, kind);
-    let b = searched::<L::Scalar>(items, length, seed ^ 7, kind);
+fn is_nearest<L: Lanes>(a: &[L::Scalar], b: &[L::Scalar], length: usize, seed: u64, metric: usize) {
+    let (rows, items) = (a.len() / length, b.len() / length);
     let k = match seed % 4 {
         0 => 1,
         1 => items,
         _ => 1 + (seed >> 2) as usize % items,
     };
     let p = [k as f64, metric as f64, 0.0, 0.0, 0.0];
-    let out = call::<L>(Op::Nearest, [rows, items, length], &a, &b, &[], p);
+    let out = call::<L>(Op::Nearest, [rows, items, length], a, b, &[], p);
     let rank = |d: f64| if d.is_nan() { f64::INFINITY } else { d };
     for (i, x) in a.chunks(length).enumerate() {
         let mut all: Vec<(f64, i32)> =
@@ -192,6 +199,62 @@ fn nearest_is_found<L: Lanes>([rows, items, length]: [usize; 3], seed: u64, kind
             assert!(expected == actual || (expected.is_nan() && actual.is_nan()));
         }
     }
+}
+
+/// What is said of distances by rough products holds, and says something of those that are `tight`, but of every third vector.
+fn bounds_hold<L: Lanes>(a: &[L::Scalar], b: &[L::Scalar], length: usize, tight: &[Metric]) {
+    use kernels::vectors::bounds::{bound, shifted, size, Bounds, Source};
+    use kernels::vectors::{panels::convert, quantised as q};
+    use lanes::{F32x4, I32x4, Ints};
+    let sets = [a, b];
+    let counts = sets.map(|x| x.len() / length);
+    let of = |second: bool, i: usize| &sets[usize::from(second)][i * length..][..length];
+    for metric in [Metric::Euclidean, Metric::Cosine, Metric::Dot] {
+        let mut room = vec![f32::NAN; size(length)];
+        let source = Source {
+            singles: sets.map(<L::Scalar as Real>::singles),
+            read: &|second, i, factor, centre, to| shifted(of(second, i), factor, centre, to),
+            read_double: &|second, i, to| convert(of(second, i), to),
+        };
+        let mut bounds = Bounds::new(metric, source, [counts[1], length], &mut room);
+        let mut panel = vec![0; (length.div_ceil(16) + 1) * 64];
+        let mut query = panel.clone();
+        for j in (0..counts[1]).step_by(8) {
+            let (base, factor) = bounds.pack(true, [j, counts[1]], &mut panel);
+            for i in (0..counts[0]).step_by(8) {
+                let (own_base, own_factor) = bounds.pack(false, [i, counts[0]], &mut query);
+                let mut tile = [[0; 8]; 4];
+                let start = bounds.slack as i32;
+                let of_group = |x: &[i32]| x.as_chunks().0.as_chunks().0.to_vec();
+                q::products(&of_group(&query), &of_group(&panel), q::lines(length), start, &mut tile);
+                for (r, line) in tile.iter().enumerate().take(counts[0] - i) {
+                    for (c, product) in line.iter().enumerate().take(counts[1] - j) {
+                        let own = [own_base[r], own_factor[r]].map(F32x4::splat);
+                        let other = [base[c], factor[c]].map(F32x4::splat);
+                        let least = bound(I32x4::splat(i64::from(*product)), own, other).to_array()[0];
+                        let distance = measured(metric as usize, of(false, i + r), of(true, j + c));
+                        // a distance that is no number is infinitely far
+                        assert!(!(least > bounds.limit(distance)), "{metric:?}: {least} for {distance}");
+                        let most = bounds.most(least, [own_factor[r], factor[c]]);
+                        assert!(!(most < distance), "{metric:?}: {most} for {distance}");
+                        if tight.contains(&metric) && (j + c) % 3 != 0 {
+                            assert!(
+                                least > 0.75 * bounds.limit(distance),
+                                "{metric:?}: {least} for {distance}"
+                            );
+                            assert!(most < 1.25 * distance, "{metric:?}: {most} for {distance}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn nearest_is_found<L: Lanes>([rows, items, length]: [usize; 3], seed: u64, kind: usize, metric: usize) {
+    let a = searched::<L::Scalar>(rows, length, seed, kind);
+    let b = searched::<L::Scalar>(items, length, seed ^ 7, kind);
+    is_nearest::<L>(&a, &b, length, seed, metric);
 }
 
 /// Rough products are off by less than is said of them.
@@ -245,6 +308,38 @@ proptest! {
     }
 
     #[test]
+    fn nearest_in_a_cluster(
+        rows in 1usize..10, items in 1usize..160, length in 1usize..70, seed: u64, far in 0f64..8.0, metric in 0usize..3
+    ) {
+        let far = 10f64.powf(far);
+        is_nearest::<F32x4>(
+            &clustered(rows, length, seed, far), &clustered(items, length, seed ^ 7, far), length, seed, metric
+        );
+        is_nearest::<F64x2>(
+            &clustered(rows, length, seed, far), &clustered(items, length, seed ^ 7, far), length, seed, metric
+        );
+    }
+
+    #[test]
+    fn bounds(
+        rows in 1usize..10, items in 1usize..50, length in 1usize..70, seed: u64, far in 0f64..8.0, kind in 0usize..8
+    ) {
+        // of some of them none, then all, then the index alone stand around one place
+        let far = 10f64.powf(far);
+        let cluster = [kind > 5, kind > 6];
+        macro_rules! with {
+            ($lanes:ty, $real:ty) => {{
+                let set = |count, seed, around| {
+                    if around { clustered::<$real>(count, length, seed, far) } else { searched(count, length, seed, kind.min(5)) }
+                };
+                bounds_hold::<$lanes>(&set(rows, seed, cluster[1]), &set(items, seed ^ 7, cluster[0]), length, &[]);
+            }};
+        }
+        with!(F32x4, f32);
+        with!(F64x2, f64);
+    }
+
+    #[test]
     fn rough_products(length in 1usize..300, seed: u64, kind in 0usize..6) {
         products_are_within_slack(length, seed, kind);
     }
@@ -255,6 +350,24 @@ fn rough_products_of_one_number_and_of_many() {
     for kind in [0, 3, 5] {
         for length in [1, 2, 20_000, 100_001] {
             products_are_within_slack(length, 3, kind);
+        }
+    }
+}
+
+/// However far away the place is, also where some vectors are not usable, bounds tell vectors around it apart.
+#[test]
+fn bounds_around_one_place_are_tight() {
+    for far in [1e1, 1e2, 1e3] {
+        for length in [16, 33, 128] {
+            let a = clustered::<f32>(4, length, 3, far);
+            let mut b = clustered::<f32>(200, length, 4, far);
+            bounds_hold::<F32x4>(&a, &b, length, &[Metric::Euclidean, Metric::Cosine]);
+            let wide = |x: &[f32]| x.iter().map(|x| f64::from(*x)).collect::<Vec<_>>();
+            bounds_hold::<F64x2>(&wide(&a), &wide(&b), length, &[Metric::Euclidean, Metric::Cosine]);
+            for (i, x) in b.chunks_mut(length).enumerate().filter(|(i, _)| i % 3 == 0) {
+                x.fill([f32::NAN, f32::INFINITY, 1e30, 1e12, -1e18][i / 3 % 5]);
+            }
+            bounds_hold::<F32x4>(&a, &b, length, &[Metric::Euclidean]);
         }
     }
 }

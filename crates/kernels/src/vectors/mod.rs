@@ -15,6 +15,7 @@ use crate::rowwise::{factor, row, row_mut};
 use lanes::{Lanes, Real};
 
 pub mod all_pairs;
+pub mod bounds;
 pub mod contrastive;
 pub mod many;
 pub mod measures;

@@ -1,30 +1,20 @@
 //! The nearest of many vectors to each query, exactly.
 //!
 //! The queries are packed once; what is searched streams by, eight vectors at a time, packed into one panel. Their products
-//! with all queries, of 16-bit numbers ([`quantised`]), bound how near they can be, and one comparison of vectors against the
+//! with all queries, of 16-bit numbers ([`super::bounds`]), bound how near they can be, and one comparison of vectors against the
 //! worst that a query keeps passes nearly all of them over. The others wait, and their bounds from above already count: of k vectors
 //! that are certainly as near as that, the worst is what the next ones are compared with. So about k of them are left in the end;
 //! those, or as many as there is room for where vectors are too much alike, are measured in double precision, number by number, and
 //! what comes out, ties included, does not hang on how products round.
 //!
 //! A query keeps k in a heap, the worst on top: those that were measured, and in place of others their bounds.
+use super::bounds::{bound, shifted, size, Bounds, Metric, Parts, Source};
 use super::many::{Many, Need};
 use super::panels::{
     at, convert, groups_from, in_groups, in_panels, row, row_mut, square_of, Group, Pool, SqrtOf, WIDTH,
 };
-use super::quantised::{lines, pack, products, scale, slack};
+use super::quantised::{lines, products};
 use lanes::{F32x4, I32x4, Ints, Lanes, Mask, Real};
-
-/// What comparisons in single precision may lose, of the sum of two squares: 20 roundings at most.
-const ROUNDING: f64 = 4e-6;
-
-/// How far two vectors are apart.
-#[derive(Clone, Copy, PartialEq)]
-enum Metric {
-    Euclidean,
-    Cosine,
-    Dot,
-}
 
 /// The sums of what `f` makes of pairs of numbers, of one vector and each of four, in their order; four at a time, since each addition
 /// waits for the one before.
@@ -39,40 +29,19 @@ fn sums([a, b0, b1, b2, b3]: [&[f64]; 5], f: impl Fn(f64, f64) -> f64) -> [f64; 
     sums
 }
 
-impl Metric {
-    /// The distances of the first of five vectors and each of the others in double precision.
-    #[inline(never)]
-    fn distances(self, x: [&[f64]; 5]) -> [f64; 4] {
-        if self == Metric::Euclidean {
-            return sums(x, |a, b| (a - b) * (a - b)).map(f64::sqrt_of);
-        }
-        let mut dots = sums(x, |a, b| a * b);
-        let norm = |x: &[f64]| square_of(x).sqrt_of().max(1e-8);
-        let [a, others @ ..] = x;
-        for (dot, b) in dots.iter_mut().zip(others) {
-            *dot = if self == Metric::Dot { -*dot } else { 1.0 - *dot / (norm(a) * norm(b)) };
-        }
-        dots
+/// The distances of the first of five vectors and each of the others in double precision.
+#[inline(never)]
+fn distances(metric: Metric, x: [&[f64]; 5]) -> [f64; 4] {
+    if metric == Metric::Euclidean {
+        return sums(x, |a, b| (a - b) * (a - b)).map(f64::sqrt_of);
     }
-
-    /// The numbers (base, factor) of a vector for which `base + base' - factor factor' (product + slack)` is at most the distance
-    /// that is compared (Euclidean: its square), whatever is rounded. NaN where products cannot be trusted.
-    #[inline(never)]
-    fn parts(self, square: f32, query: bool) -> (f32, f32) {
-        let scale = f64::from(scale(square));
-        let square = f64::from(square);
-        let (base, factor) = match self {
-            Metric::Euclidean => (square * (1.0 - ROUNDING), if query { 2.0 } else { 1.0 } / scale),
-            Metric::Dot => (0.0, 1.0 / scale),
-            Metric::Cosine => {
-                let norm = square.sqrt_of();
-                let base = if query { 1.0 - ROUNDING } else { 0.0 };
-                // shorter vectors than that are divided by a constant
-                (base, if norm > 2e-8 { 1.0 / (scale * norm) } else { f64::NAN })
-            }
-        };
-        (base as f32, factor as f32)
+    let mut dots = sums(x, |a, b| a * b);
+    let norm = |x: &[f64]| square_of(x).sqrt_of().max(1e-8);
+    let [a, others @ ..] = x;
+    for (dot, b) in dots.iter_mut().zip(others) {
+        *dot = if metric == Metric::Dot { -*dot } else { 1.0 - *dot / (norm(a) * norm(b)) };
     }
+    dots
 }
 
 /// How many of `count` vectors wait at most.
@@ -85,7 +54,7 @@ pub fn need(rows: usize, columns: usize, length: usize, k: f64) -> Need {
     let (count, padded) = (rows as f64, in_panels(rows) as f64);
     let waiting = count * room(columns as f64, k);
     Need {
-        singles: (WIDTH * in_panels(length)) as f64 + 3.0 * padded + waiting,
+        singles: size(length) as f64 + 3.0 * padded + waiting,
         doubles: count * k + 5.0 * length as f64,
         ints: (padded + WIDTH as f64) * in_groups(lines(length)) as f64
             + WIDTH as f64
@@ -180,7 +149,7 @@ pub fn nearest<R: Real>(m: &mut Many<R>) -> f64 {
         (&mut *m.singles, &mut *m.doubles, &mut *m.indices, &mut *m.ints),
         Source {
             singles: [R::singles(a), R::singles(b)],
-            read: &|second, i, to| convert(of(second, i), to),
+            read: &|second, i, factor, centre, to| shifted(of(second, i), factor, centre, to),
             read_double: &|second, i, to| convert(of(second, i), to),
         },
     );
@@ -190,50 +159,6 @@ pub fn nearest<R: Real>(m: &mut Many<R>) -> f64 {
 
 /// Where a search works: numbers in single precision, of each query the distances and places, and integers.
 type Room<'a> = (&'a mut [f32], &'a mut [f64], &'a mut [i32], &'a mut [i32]);
-
-/// Where the vectors of queries (false) and of the index (true) come from.
-struct Source<'a> {
-    /// Both, where they are of single precision.
-    singles: [Option<&'a [f32]>; 2],
-    read: &'a dyn Fn(bool, usize, &mut [f32]),
-    read_double: &'a dyn Fn(bool, usize, &mut [f64]),
-}
-
-impl Source<'_> {
-    /// Packs up to eight vectors of a set, from the first on, and gives what their bounds are made of. `block`: room for eight, zeros.
-    #[inline(never)]
-    fn pack(
-        &self,
-        metric: Metric,
-        second: bool,
-        [first, count, length]: [usize; 3],
-        block: &mut [f32],
-        panel: &mut [i32],
-    ) -> Parts {
-        let count = WIDTH.min(count - first);
-        let high = in_panels(length);
-        let x = match self.singles[usize::from(second)] {
-            // as they stand, where their numbers come in eights
-            Some(x) if high == length => x.get(first * length..).and_then(|x| x.get(..count * length)),
-            _ => {
-                for (i, to) in block.chunks_exact_mut(high).enumerate().take(count) {
-                    (self.read)(second, first + i, to);
-                }
-                block.get(..count * high)
-            }
-        };
-        let x = x.unwrap_or(&[]).as_chunks().0;
-        let squares = pack(x, high / WIDTH, panel.as_chunks_mut().0.as_chunks_mut().0);
-        // in double precision what is not 0 may have become so
-        let exact = self.singles[usize::from(second)].is_some();
-        let mut parts = ([0.0; WIDTH], [0.0; WIDTH]);
-        for ((square, base), factor) in squares.into_iter().zip(&mut parts.0).zip(&mut parts.1) {
-            let square = if exact || square > 0.0 { square } else { f32::NAN };
-            (*base, *factor) = metric.parts(square, !second);
-        }
-        parts
-    }
-}
 
 /// [`nearest`], one copy of the code for both precisions.
 #[inline(never)]
@@ -245,13 +170,12 @@ fn search(
 ) {
     let (mut singles, mut doubles, mut ints) = (Pool::new(singles), Pool::new(doubles), Pool::new(ints));
     let high = in_groups(lines(length)) * WIDTH;
-    let block = singles.take(WIDTH * in_panels(length));
-    block.fill(0.0);
+    let mut bounds = Bounds::new(metric, source, [count, length], singles.take(size(length)));
     let queries = ints.take(in_panels(n) * high / WIDTH + WIDTH);
     let [base, factor, worst] = [(); 3].map(|()| singles.take(in_panels(n)));
     let of = base.as_chunks_mut().0.iter_mut().zip(factor.as_chunks_mut().0);
     for ((i, panel), (base, factor)) in queries.chunks_exact_mut(high).enumerate().zip(of) {
-        (*base, *factor) = source.pack(metric, false, [i * WIDTH, n, length], block, panel);
+        (*base, *factor) = bounds.pack(false, [i * WIDTH, n], panel);
     }
     // until a query keeps k nothing is passed over: no comparison with NaN holds
     worst.fill(f32::NAN);
@@ -260,16 +184,14 @@ fn search(
     waiting.fill(0);
     let panel = ints.take(high);
     let size = room(count as f64, k as f64) as usize;
-    let slack = slack(length);
     let least = singles.take(n * size);
     let place = ints.take(n * size);
     let (distance, rows) = (doubles.take(n * k), doubles.take(5 * length));
     let mut search = Search {
         metric,
-        source: &source,
+        bounds: &mut bounds,
         k,
         size,
-        slack,
         base,
         factor,
         worst,
@@ -283,7 +205,7 @@ fn search(
         length,
     };
     for first in (0..count).step_by(WIDTH) {
-        let parts = source.pack(metric, true, [first, count, length], block, panel);
+        let parts = search.bounds.pack(true, [first, count], panel);
         let panel = panel.as_chunks().0.as_chunks().0;
         search.panel(queries, panel, &parts, [n, first, count]);
     }
@@ -295,14 +217,13 @@ fn search(
 }
 
 /// What is kept while the index streams by.
-struct Search<'a> {
+struct Search<'a, 'b> {
     metric: Metric,
     length: usize,
-    source: &'a Source<'a>,
+    bounds: &'a mut Bounds<'b>,
     k: usize,
     /// How many wait at most.
     size: usize,
-    slack: f64,
     /// Of each query: what its bounds are made of, and the worst that it keeps.
     base: &'a [f32],
     factor: &'a [f32],
@@ -319,10 +240,7 @@ struct Search<'a> {
     rows: &'a mut [f64],
 }
 
-/// What the bounds of a panel's vectors are made of.
-type Parts = ([f32; WIDTH], [f32; WIDTH]);
-
-impl Search<'_> {
+impl Search<'_, '_> {
     fn heap(&mut self, i: usize) -> Heap<'_> {
         Heap { distance: row_mut(self.distance, i, self.k), index: row_mut(self.index, i, self.k) }
     }
@@ -334,7 +252,7 @@ impl Search<'_> {
         let high = panel.len() * panel.first().map_or(0, |group| group.len());
         for first in (0..n).step_by(F32x4::COUNT) {
             let a = groups_from(queries, high, first, high);
-            products(a, panel, lines(self.length), self.slack as i32, &mut tile);
+            products(a, panel, lines(self.length), self.bounds.slack as i32, &mut tile);
             let rows = self.base.iter().zip(self.factor).zip(self.worst.iter()).skip(first);
             let mut beyond = F32x4::zero().eq(F32x4::zero());
             for ((line, least), ((base, factor), worst)) in tile.iter().zip(&mut least).zip(rows) {
@@ -343,8 +261,8 @@ impl Search<'_> {
                 for ((to, x), (b, f)) in
                     F32x4::chunks_mut(least).0.iter_mut().zip(line.as_chunks().0).zip(others)
                 {
-                    let product = F32x4::from_ints(I32x4::from_array(*x));
-                    let bound = (base + F32x4::from_array(b)) - (factor * F32x4::from_array(f)) * product;
+                    let product = I32x4::from_array(*x);
+                    let bound = bound(product, [base, factor], [b, f].map(F32x4::from_array));
                     bound.store(to);
                     beyond = beyond & worst.le(bound);
                 }
@@ -359,7 +277,7 @@ impl Search<'_> {
 
     /// Has those wait that may be nearer than the worst that a query keeps.
     #[inline(never)]
-    fn meet(&mut self, i: usize, least: &[f32; WIDTH], (bases, factors): &Parts, [start, end]: [usize; 2]) {
+    fn meet(&mut self, i: usize, least: &[f32; WIDTH], (_, factors): &Parts, [start, end]: [usize; 2]) {
         let worst = F32x4::splat(at(self.worst, i));
         let nearer = F32x4::chunks(least).0.iter().any(|x| !worst.le(F32x4::from_array(x)).all());
         let count = if nearer { end - start } else { 0 };
@@ -368,12 +286,7 @@ impl Search<'_> {
                 continue;
             }
             let j = (start + c) as i32;
-            let double = |s: &[f32], i: usize| f64::from(at(s, i));
-            let lost = self.slack * (double(self.factor, i) * double(factors, c));
-            let rounding = ROUNDING * (double(self.base, i) + double(bases, c));
-            // more than the distance even between zeros: what was measured goes first
-            let most = f64::from(*least) + 2.1 * lost + 4.0 * rounding + 1e-300;
-            let most = if self.metric == Metric::Euclidean { most.sqrt_of() } else { most };
+            let most = self.bounds.most(*least, [at(self.factor, i), at(factors, c)]);
             if most < f64::INFINITY {
                 self.keep(i, (most, !j));
             }
@@ -408,10 +321,9 @@ impl Search<'_> {
         }
         if count + 1 >= k {
             let d = if d.is_nan() { f64::INFINITY } else { d };
-            let limit = if self.metric == Metric::Euclidean { d * d } else { d };
+            let limit = self.bounds.limit(d);
             if let Some(to) = self.worst.get_mut(i) {
-                // rounded up, from 0 as well
-                *to = (limit + limit.abs() * 1e-6 + 1e-44) as f32;
+                *to = limit;
             }
         }
     }
@@ -452,7 +364,7 @@ impl Search<'_> {
         }
         let waiting = self.waiting.get_mut(i).map_or(0, core::mem::take) as usize;
         let length = self.length;
-        (self.source.read_double)(false, i, row_mut(self.rows, 0, length));
+        (self.bounds.source.read_double)(false, i, row_mut(self.rows, 0, length));
         for first in (0..waiting).step_by(4) {
             // the last one again where there are no four
             let places = [0, 1, 2, 3].map(|r| {
@@ -460,10 +372,10 @@ impl Search<'_> {
                 self.place.get(at).copied().unwrap_or(0)
             });
             for (r, j) in places.iter().enumerate() {
-                (self.source.read_double)(true, *j as usize, row_mut(self.rows, r + 1, length));
+                (self.bounds.source.read_double)(true, *j as usize, row_mut(self.rows, r + 1, length));
             }
             let rows = [0, 1, 2, 3, 4].map(|r| row(self.rows, r, length));
-            let distances = self.metric.distances(rows);
+            let distances = distances(self.metric, rows);
             for one in distances.into_iter().zip(places).take(waiting - first) {
                 self.keep(i, one);
             }

@@ -8,11 +8,12 @@
 //! of products below 2^31). For two vectors of factors c and c', X X' - c c' x x' = c x r' + r X', which is at most UNIT D +
 //! D (UNIT + D), whatever the two are: [`slack`] is that, and 2^-19 UNIT² for what c, and a comparison in single precision that follows,
 //! round. So c c' x x' < X X' + slack, and it is more than X X' - slack. At length 128 slack is 3.5e-4 of UNIT² = c c' |x| |x'|.
+//! That is of products, so it is little beside distances where vectors stand around 0: [`super::bounds`] brings them there first.
 use super::panels::{by_lines, row, transpose, Group, SqrtOf, WIDTH};
 use lanes::{F32x4, F64x2, I32x4, Ints, Lanes};
 
 /// The length that vectors get.
-const UNIT: f64 = 32766.0;
+pub const UNIT: f64 = 32766.0;
 
 /// How many numbers a vector has at most: sums of longer ones could overflow.
 const LONGEST: usize = 1 << 27;
@@ -35,7 +36,7 @@ pub fn lines(length: usize) -> usize {
 
 /// |x|² in single precision, off by at most 8 ulp, where it may serve; else NaN. 0 is that of the zero vector alone.
 #[inline(never)]
-fn usable_square(x: &[[f32; WIDTH]]) -> f32 {
+pub fn usable_square(x: &[[f32; WIDTH]]) -> f32 {
     let mut sum = F64x2::zero();
     for run in x.chunks(4) {
         let mut sums = [F32x4::zero(); 2];
