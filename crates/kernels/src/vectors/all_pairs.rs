@@ -189,7 +189,7 @@ fn slopes(
 #[inline(never)]
 fn euclidean<L: Lanes>(a: &Set<L>, b: &Set<L>, values: &mut [L::Scalar]) {
     let own = core::ptr::eq(a, b);
-    let mut tile: Tile<L::Scalar> = [[L::Scalar::ZERO; WIDTH]; 4];
+    let mut tile = [[L::Scalar::ZERO; WIDTH]; SIDE];
     let mut square: Square<L::Scalar> = [[[L::Scalar::ZERO; WIDTH]; SIDE]; SIDE / WIDTH];
     let wide = wide::<L>(b.arrays);
     for j0 in (0..b.count).step_by(wide) {
@@ -197,10 +197,7 @@ fn euclidean<L: Lanes>(a: &Set<L>, b: &Set<L>, values: &mut [L::Scalar]) {
         for i in (0..if own { end } else { a.count }).step_by(SIDE) {
             for j in (if own { j0.max(i) } else { j0 }..end).step_by(SIDE) {
                 for (j, panel) in (j..end).step_by(WIDTH).zip(&mut square) {
-                    let rows = (i..a.count).step_by(L::COUNT);
-                    for (i, to) in rows.zip(panel.chunks_exact_mut(L::COUNT)) {
-                        distances(a, i, b, j, &mut tile, to);
-                    }
+                    distances(a, i, b, j, &mut tile, panel);
                 }
                 if i + SIDE <= a.count && j + SIDE <= b.count {
                     write::<L>(own, &square, (i, j), b.count, values);

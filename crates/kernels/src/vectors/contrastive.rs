@@ -2,7 +2,7 @@
 //!
 //! [`ROWS`] rows of products of unit vectors at a time; each row's exponentials serve its loss and its weights, and the weights go
 //! into the gradients at once, so that no matrix of all pairs is kept. The gradients are products of matrices as the cosines are: all
-//! go through the tile of [`super::panels`], in the precision of the call.
+//! go through [`super::panels::products`], in the precision of the call.
 //!
 //! A temperature of 0.05 makes errors of the cosines twenty times as large. So the largest cosine is taken off before that divides,
 //! which is exact where they are near each other, and what is said of a row, losses above all, is said in double precision. What
@@ -10,10 +10,10 @@
 //! 6e-5 at 0.01 (measured, 20 to 300 vectors of 7 to 1024 numbers; short vectors lose most).
 use super::many::{Many, Need};
 use super::panels::{
-    convert, groups_from, in_groups, in_panels, pack_panel, products, run, square_of, Group, Pool, SqrtOf,
-    LINES, RUN, WIDTH,
+    convert, groups_from, in_groups, in_panels, pack_panel, products, square_of, Group, Pool, SqrtOf, RUN,
+    WIDTH,
 };
-use crate::rowwise::softmax::{largest, multiply, scaled_below};
+use crate::rowwise::softmax::{largest, scaled_below};
 use lanes::{F64x2, Lanes, Real};
 
 /// Rows that are worked on at a time, and columns whose weights go into the gradients at a time.
@@ -28,7 +28,7 @@ pub fn need(sets: f64, rows: usize, length: usize) -> Need {
     let panels = n + WIDTH as f64;
     let of_set = 4.0 * panels * width + WIDTH as f64;
     let of_strip = panels * (ROWS + 2) as f64 + (ROWS * ROWS + 2 * WIDTH) as f64;
-    Need { reals: sets * of_set + of_strip + width, doubles: n + sets * n, ..Need::default() }
+    Need { reals: sets * of_set + of_strip + width, doubles: n + sets * n, ints: 2.0 * n, ..Need::default() }
 }
 
 /// Eight numbers side by side.
@@ -67,12 +67,15 @@ fn gather<R: Real>(parts: &[[R; WIDTH]], high: usize, i: usize, to: &mut [[R; WI
     }
 }
 
-/// The other way round.
+/// The other way round, times a factor.
 #[inline(never)]
-fn scatter<R: Real>(row: &[[R; WIDTH]], parts: &mut [[R; WIDTH]], high: usize, i: usize) {
+fn scatter<L: Lanes>(row: &[Line<L>], factor: f64, parts: &mut [Line<L>], high: usize, i: usize) {
+    let factor = L::of(factor);
     for (k, line) in row.iter().enumerate() {
         if let Some(to) = parts.get_mut(k * high + i) {
-            *to = *line;
+            for (to, x) in L::chunks_mut(to).0.iter_mut().zip(L::chunks(line).0) {
+                (L::from_array(x) * factor).store(to);
+            }
         }
     }
 }
@@ -100,7 +103,7 @@ fn pack<'a, L: Lanes>(
         for (to, x) in row.as_flattened_mut().iter_mut().zip(x) {
             *to = L::Scalar::from_f64(x.to_f64() / *norm);
         }
-        scatter(row, parts, high, i);
+        scatter::<L>(row, 1.0, parts, high, i);
     }
     let eights = rows.chunks(across * WIDTH);
     for (rows, lines) in eights.zip(panels.chunks_exact_mut(across * WIDTH)) {
@@ -115,6 +118,44 @@ impl<'a, L: Lanes> Units<'a, L> {
     fn from(&self, i: usize) -> &'a [Group<L::Scalar>] {
         let high = in_groups(self.length);
         groups_from(self.panels.as_flattened(), high, i, high)
+    }
+}
+
+/// Which vectors are alike: of one set those of one label, of two those that stand side by side.
+struct Alike<'a> {
+    labels: &'a [i32],
+    /// The first vector of each label, and of each vector the next of its label, or -1. Empty where there are two sets.
+    first: &'a [i32],
+    next: &'a [i32],
+}
+
+impl<'a> Alike<'a> {
+    fn new(labels: &'a [i32], pool: &mut Pool<'a, i32>) -> Self {
+        let [first, next] = [(); 2].map(|()| pool.take(labels.len()));
+        first.fill(-1);
+        for (i, label) in labels.iter().enumerate().rev() {
+            if let (Some(first), Some(next)) = (first.get_mut(*label as usize), next.get_mut(i)) {
+                *next = core::mem::replace(first, i as i32);
+            }
+        }
+        Self { labels, first, next }
+    }
+
+    /// Whether there is one set, in which no vector is compared with itself.
+    fn one_set(&self) -> bool {
+        !self.labels.is_empty()
+    }
+
+    /// Those that vector `i` is alike, in their order; where there is one set itself as well.
+    #[inline(always)]
+    fn each(&self, i: usize, mut f: impl FnMut(usize)) {
+        let start = self.labels.get(i).and_then(|label| self.first.get(*label as usize));
+        let mut j = start.map_or(i, |j| *j as usize);
+        // -1 is no vector
+        while j < usize::MAX >> 1 {
+            f(j);
+            j = self.next.get(j).map_or(usize::MAX, |j| *j as usize);
+        }
     }
 }
 
@@ -148,20 +189,18 @@ impl<'a, L: Lanes> Strip<'a, L> {
     fn fill(&mut self, x: &Units<L>, first: usize, y: &Units<L>) {
         for (panel, lines) in self.lines.chunks_exact_mut(ROWS).enumerate() {
             let y = y.from(panel * WIDTH);
-            for (i, to) in (first..x.count).step_by(L::COUNT).zip(lines.chunks_exact_mut(L::COUNT)) {
-                products::<L>(x.from(i), y, x.length, to);
-            }
+            let high = in_groups(x.length);
+            products::<L>(x.panels.as_flattened(), (high, first), y, x.length, false, lines);
         }
     }
 
     /// The losses of the rows, which stand for the vectors from `first` on, times `part`, on top of `losses`; instead of the cosines
-    /// there are the weights then. With labels the vectors are one set, and each is compared with all others, without them
-    /// with the vector beside it. Gives how many losses count.
+    /// there are the weights then. Gives how many losses count.
     #[inline(never)]
     fn losses(
         &mut self,
         first: usize,
-        labels: &[i32],
+        alike: &Alike,
         up: &[L::Scalar],
         part: f64,
         losses: &mut [f64],
@@ -175,20 +214,15 @@ impl<'a, L: Lanes> Strip<'a, L> {
             let i = first + r;
             let cosines = self.cosines.as_flattened_mut().get_mut(..n).unwrap_or(&mut []);
             let weights = self.weights.as_flattened_mut().get_mut(..n).unwrap_or(&mut []);
-            // the columns from `start` on that have this mark are positive
-            let (start, marks, own) = match labels.get(i) {
-                Some(own) => (0, labels, own),
-                None => (i, &[0][..], &0),
-            };
             let (mut positives, mut near) = (0.0, 0.0);
-            for (x, mark) in cosines.iter().skip(start).zip(marks) {
-                if mark == own {
+            alike.each(i, |j| {
+                if let Some(x) = cosines.get(j) {
                     positives += 1.0;
                     near += x.to_f64();
                 }
-            }
+            });
             // the vector itself is none of the others
-            let itself = cosines.get_mut(i).filter(|_| !labels.is_empty());
+            let itself = cosines.get_mut(i).filter(|_| alike.one_set());
             if let Some(x) = itself {
                 positives -= 1.0;
                 near -= x.to_f64();
@@ -202,19 +236,18 @@ impl<'a, L: Lanes> Strip<'a, L> {
                 factor = up.get(i).map_or(1.0, |up| up.to_f64()) / e.sum;
                 // taken off before the sum divides: so small differences stay
                 let share = e.sum / positives;
-                for (w, mark) in weights.iter_mut().skip(start).zip(marks) {
-                    if mark == own {
+                alike.each(i, |j| {
+                    if let Some(w) = weights.get_mut(j) {
                         *w = L::Scalar::from_f64(w.to_f64() - share);
                     }
-                }
-                if let Some(w) = weights.get_mut(i).filter(|_| !labels.is_empty()) {
+                });
+                if let Some(w) = weights.get_mut(i).filter(|_| alike.one_set()) {
                     *w = L::Scalar::ZERO;
                 }
             } else {
                 weights.fill(L::Scalar::ZERO);
             }
-            multiply::<L>(weights, factor);
-            scatter(self.weights, self.lines, ROWS, r);
+            scatter::<L>(self.weights, factor, self.lines, ROWS, r);
         }
         counted
     }
@@ -273,10 +306,7 @@ fn accumulate<L: Lanes>(
     let sums = sums.next_multiple_of(L::COUNT);
     let (mut from, mut at) = (first, start);
     while let (Some(x), Some(to)) = (x.parts.get(from..from + size), to.get_mut(at..at + sums)) {
-        for (k, to) in to.chunks_exact_mut(L::COUNT).enumerate() {
-            let weights = groups_from(weights.as_flattened(), ROWS, k * L::COUNT, size);
-            run::<L>(weights, x.as_chunks::<LINES>().0, count, true, to);
-        }
+        products::<L>(weights.as_flattened(), (ROWS, 0), x.as_chunks().0, count, true, to);
         from += high;
         at += high;
     }
@@ -327,6 +357,7 @@ pub fn contrast<L: Lanes>(m: &mut Many<L::Scalar>) -> f64 {
         pack::<L>(m.b, if one_set { 0 } else { n }, m.length, [wanted, wanted_b], &mut pool, &mut doubles);
     let mut strip = Strip::<L>::new(n, wanted, temperature, &mut pool);
     let line = take_lines::<L>(m.length.div_ceil(WIDTH), &mut pool);
+    let alike = Alike::new(m.labels, &mut Pool::new(&mut *m.ints));
     let losses = doubles.take(n);
     losses.fill(0.0);
     let ways = if option == 1.0 && !one_set { 2 } else { 1 };
@@ -337,7 +368,7 @@ pub fn contrast<L: Lanes>(m: &mut Many<L::Scalar>) -> f64 {
         let (x, y, grad_x, grad_y) = way;
         for first in (0..n).step_by(ROWS) {
             strip.fill(x, first, y);
-            let count = strip.losses(first, m.labels, m.upstream, part, losses);
+            let count = strip.losses(first, &alike, m.upstream, part, losses);
             // where no row has weights there may be what is not finite
             if wanted && count > 0.0 {
                 strip.spread(x, first, y, grad_x, grad_y);

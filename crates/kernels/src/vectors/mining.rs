@@ -15,8 +15,8 @@
 //! A distance that is NaN is taken as the farthest and as the nearest: it shows in the loss.
 use super::many::{Many, Need};
 use super::panels::{
-    arrays, at, bound, convert, differences, exp, in_panels, products, pull, row, row_mut, set_size, unpad,
-    Pool, Set, SqrtOf, Tile, WIDTH,
+    arrays, at, bound, convert, differences, exp, in_panels, pull, row, row_mut, set_size, unpad, Pool, Set,
+    SqrtOf, Tile, WIDTH,
 };
 use lanes::{F32x4, F64x2, Lanes, Mask};
 
@@ -239,14 +239,14 @@ fn hard<'a>(
         *low = (f64::from(*square) * (1.0 - e)) as f32;
         *high = (f64::from(*square) * (1.0 + e)) as f32;
     }
-    let mut tile: Tile<f32> = [[0.0; WIDTH]; 4];
+    let mut tile = [[0.0; WIDTH]; WIDTH];
     let mut which = [0.0; WIDTH];
     let block = (NEAR / 4 / length / WIDTH * WIDTH).max(WIDTH);
     for j0 in (0..n).step_by(block) {
         let end = (j0 + block).min(n);
-        for i in (0..end).step_by(F32x4::COUNT) {
-            for j in (j0.max(i / WIDTH * WIDTH)..end).step_by(WIDTH) {
-                products::<F32x4>(set.lines_from(i), set.lines_from(j), set.length, &mut tile);
+        for i in (0..end).step_by(WIDTH) {
+            for j in (j0.max(i)..end).step_by(WIDTH) {
+                set.products(i, &set, j, &mut tile);
                 for (r, line) in tile.iter().enumerate().take(n - i) {
                     let i = i + r;
                     if !open(line, i, j / WIDTH, &filter, far.least, near.most, &mut which) {

@@ -2,7 +2,7 @@
 //!
 //! |a - b|² is |a|² + |b|² - 2ab, and products of all pairs share their loads: [`products`] keeps eight vectors of sums in
 //! registers, a few rows of one set against the eight columns of a *panel* of the other, so a step of the vectors' length costs
-//! eight multiplications, eight additions and six loads. For that a set is packed: eight vectors side by side, number by
+//! eight multiplications, eight additions and six loads; then the next few rows, while the panel is in the first cache. For that a set is packed: eight vectors side by side, number by
 //! number ([`Set::pack`]). Every pair's products are added up in the same order wherever the pair stands in a tile, and
 //! a panel's missing vectors are zeros, so a pair's result does not depend on what is around it. Nothing is fused: with
 //! 128-bit lanes a core that can fuse 256-bit ones does less than half of its work per cycle here (measured).
@@ -163,6 +163,13 @@ impl<'a, L: Lanes> Set<'a, L> {
         row(self.rows, i, self.arrays)
     }
 
+    /// The products of vectors from `i` on, as many as `to` has lines, with those of the panel that vector `j` of another set is in.
+    #[inline(always)]
+    pub fn products(&self, i: usize, other: &Self, j: usize, to: &mut [[L::Scalar; WIDTH]]) {
+        let high = in_groups(self.length);
+        products::<L>(self.lines, (high, i), other.lines_from(j), self.length, false, to);
+    }
+
     /// The lines of the panel that vector `i` is in, each from the number of that vector on; what is before it in the next
     /// line is at the end.
     #[inline(always)]
@@ -261,20 +268,6 @@ fn load_tail<L: Lanes>(tail: &[L::Scalar]) -> L {
     L::load_partial(tail, L::Scalar::ZERO)
 }
 
-/// The products of [`Lanes::COUNT`] vectors, the first of the lines of `a`, with the eight of a panel, over `length` lines.
-#[inline(never)]
-pub fn products<L: Lanes>(
-    a: &[Group<L::Scalar>],
-    b: &[Group<L::Scalar>],
-    length: usize,
-    to: &mut [[L::Scalar; WIDTH]],
-) {
-    let runs = a.chunks(RUN / LINES).zip(b.chunks(RUN / LINES));
-    for (k, (a, b)) in runs.enumerate() {
-        run::<L>(a, b, length.wrapping_sub(k * RUN), k > 0, to);
-    }
-}
-
 /// The lines of two groups, of which there are `left`, handed to `line` in pairs. Written out, so that addresses are one pointer and
 /// constants, and with a way out after each line: V8 11.3 puts the loads of a stretch without branches before all else, and those of
 /// two lines would not fit its 15 registers.
@@ -292,33 +285,41 @@ macro_rules! by_lines {
 }
 pub(super) use by_lines;
 
-/// One run of [`products`], of at most `left` lines, which end in the last group: instead of what there is, or added to that.
+/// The products of vectors, as many as `to` has lines, with the eight of a panel, over `length` lines: instead of what there is, or added to
+/// that. The vectors are those from `first` on in the panels `a`, which are `high` lines each.
 #[inline(never)]
-pub fn run<L: Lanes>(
-    a: &[Group<L::Scalar>],
+pub fn products<L: Lanes>(
+    a: &[L::Scalar],
+    (high, first): (usize, usize),
     b: &[Group<L::Scalar>],
-    left: usize,
+    length: usize,
     add: bool,
     to: &mut [[L::Scalar; WIDTH]],
 ) {
-    let mut sum = [L::zero(); 8];
-    let mut left = left;
-    for (a, b) in a.iter().zip(b) {
-        let mut line = |a: &[L::Scalar; WIDTH], b: &[L::Scalar; WIDTH]| {
-            let (b, _) = L::chunks(b);
-            for (sum, a) in sum.chunks_exact_mut(WIDTH / L::COUNT).zip(a) {
-                let a = L::splat(*a);
-                for (sum, b) in sum.iter_mut().zip(b) {
-                    *sum = *sum + a * L::from_array(b);
+    for (k, b) in b.chunks(RUN / LINES).enumerate() {
+        let (a, add) = (a.get(k * RUN * WIDTH..).unwrap_or(&[]), add || k > 0);
+        for (i, to) in (first..).step_by(L::COUNT).zip(to.chunks_exact_mut(L::COUNT)) {
+            let a = groups_from(a, high, i, b.len() * LINES);
+            let mut sum = [L::zero(); 8];
+            let mut left = length.wrapping_sub(k * RUN);
+            for (a, b) in a.iter().zip(b) {
+                let mut line = |a: &[L::Scalar; WIDTH], b: &[L::Scalar; WIDTH]| {
+                    let (b, _) = L::chunks(b);
+                    for (sum, a) in sum.chunks_exact_mut(WIDTH / L::COUNT).zip(a) {
+                        let a = L::splat(*a);
+                        for (sum, b) in sum.iter_mut().zip(b) {
+                            *sum = *sum + a * L::from_array(b);
+                        }
+                    }
+                };
+                by_lines!(line, a, b, left: 0 1 2 3 4 5 6 7);
+                left = left.wrapping_sub(LINES);
+            }
+            for (line, sum) in to.iter_mut().zip(sum.chunks_exact(WIDTH / L::COUNT)) {
+                for (to, sum) in L::chunks_mut(line).0.iter_mut().zip(sum) {
+                    (if add { L::from_array(to) + *sum } else { *sum }).store(to);
                 }
             }
-        };
-        by_lines!(line, a, b, left: 0 1 2 3 4 5 6 7);
-        left = left.wrapping_sub(LINES);
-    }
-    for (line, sum) in to.iter_mut().zip(sum.chunks_exact(WIDTH / L::COUNT)) {
-        for (to, sum) in L::chunks_mut(line).0.iter_mut().zip(sum) {
-            (if add { L::from_array(to) + *sum } else { *sum }).store(to);
         }
     }
 }
@@ -330,21 +331,21 @@ pub fn bound<L: Lanes>(arrays: usize) -> f64 {
     (c + 6.0) * L::Scalar::EPSILON.to_f64()
 }
 
-/// |a_i - b_j| for the vectors from i on of one set and the panel of b_j. The distance of a vector to itself is 0 whatever stands there.
+/// |a_i - b_j| for vectors from i on of one set, as many as `to` has lines, and the panel of b_j. The distance of a vector to itself is 0 whatever stands there.
 #[inline(always)]
 pub fn distances<L: Lanes>(
     a: &Set<L>,
     i: usize,
     b: &Set<L>,
     j: usize,
-    tile: &mut Tile<L::Scalar>,
+    tile: &mut [[L::Scalar; WIDTH]],
     to: &mut [[L::Scalar; WIDTH]],
 ) {
-    products::<L>(a.lines_from(i), b.lines_from(j), a.length, tile);
+    a.products(i, b, j, tile);
     let (squares, _) = L::chunks(row(b.squares, j / WIDTH, WIDTH));
     let (quarter, zero) = (L::of(0.25), L::zero());
     let mut all = zero.eq(zero);
-    for ((line, tile), own) in to.iter_mut().zip(tile.iter()).zip(row(a.squares, i / L::COUNT, L::COUNT)) {
+    for ((line, tile), own) in to.iter_mut().zip(tile.iter()).zip(a.squares.get(i..).unwrap_or(&[])) {
         let own = L::splat(*own);
         let others = squares.iter().zip(L::chunks(tile).0);
         for (to, (other, product)) in L::chunks_mut(line).0.iter_mut().zip(others) {
@@ -367,15 +368,15 @@ fn measure_near<L: Lanes>(
     i: usize,
     b: &Set<L>,
     j: usize,
-    tile: &Tile<L::Scalar>,
+    tile: &[[L::Scalar; WIDTH]],
     to: &mut [[L::Scalar; WIDTH]],
 ) {
     let quarter = L::Scalar::from_f64(0.25);
     let j = j / WIDTH * WIDTH;
     // as many as there are, which also keeps this from being unrolled
-    for i in i..a.count.min(i + L::COUNT) {
+    for (r, i) in (i..a.count.min(i + to.len())).enumerate() {
         for (k, j) in (j..b.count.min(j + WIDTH)).enumerate() {
-            let place = i % L::COUNT * WIDTH + k;
+            let place = r * WIDTH + k;
             let n = at(a.squares, i) + at(b.squares, j);
             let product = at(tile.as_flattened(), place);
             let d = if core::ptr::eq(a, b) && i == j {
