@@ -27,7 +27,7 @@ const ROUNDING: f64 = 4e-6;
 const SHORT: f64 = 2e-8;
 
 /// Of so many vectors the centre is found at most.
-const SAMPLE: usize = 32;
+const SAMPLE: usize = 16;
 
 /// How far two vectors are apart.
 #[derive(Clone, Copy, Debug, PartialEq)]
