@@ -200,7 +200,10 @@ fn euclidean<L: Lanes>(a: &Set<L>, b: &Set<L>, values: &mut [L::Scalar]) {
                     distances(a, i, b, j, &mut tile, panel);
                 }
                 if i + SIDE <= a.count && j + SIDE <= b.count {
-                    write::<L>(own, &square, (i, j), b.count, values);
+                    write(&square, [i, j], b.count, values);
+                    if own {
+                        turn::<L>(&square, [i, j], b.count, values);
+                    }
                 } else {
                     write_some(own, square.as_flattened().as_flattened(), [i, j], [a.count, b.count], values);
                 }
@@ -209,15 +212,9 @@ fn euclidean<L: Lanes>(a: &Set<L>, b: &Set<L>, values: &mut [L::Scalar]) {
     }
 }
 
-/// Writes a square whose first pair is (i, j), and turned where that is `own`.
+/// Writes a square whose first pair is (i, j).
 #[inline(always)]
-fn write<L: Lanes>(
-    own: bool,
-    square: &Square<L::Scalar>,
-    (i, j): (usize, usize),
-    columns: usize,
-    values: &mut [L::Scalar],
-) {
+fn write<R: Real>(square: &Square<R>, [i, j]: [usize; 2], columns: usize, values: &mut [R]) {
     for r in 0..SIDE {
         let to = values.get_mut((i + r) * columns + j..).and_then(|s| s.first_chunk_mut::<SIDE>());
         for (to, panel) in to.into_iter().flat_map(|to| to.as_chunks_mut().0).zip(square) {
@@ -226,25 +223,44 @@ fn write<L: Lanes>(
             }
         }
     }
-    if !own {
-        return;
-    }
+}
+
+/// Writes a square of distances to the other side of the diagonal: four columns at a time, as lines.
+#[inline(always)]
+fn turn<L: Lanes>(square: &Square<L::Scalar>, [i, j]: [usize; 2], columns: usize, values: &mut [L::Scalar]) {
     for (panel, j) in square.iter().zip((j..).step_by(WIDTH)) {
-        for group in 0..WIDTH / L::COUNT {
-            for (rows, i) in panel.chunks_exact(L::COUNT).zip((i..).step_by(L::COUNT)) {
-                let line = |r: usize| {
-                    let line = rows.get(r % L::COUNT).and_then(|line| L::chunks(line).0.get(group));
-                    line.map_or(L::zero(), |a| L::from_array(a))
-                };
-                let turned = transpose([line(0), line(1), line(2), line(3)]);
-                for (c, line) in turned.into_iter().enumerate().take(L::COUNT) {
-                    let first = (j + group * L::COUNT + c) * columns + i;
-                    if let Some(to) = values.get_mut(first..).and_then(|s| L::chunks_mut(s).0.first_mut()) {
-                        line.store(to);
-                    }
-                }
+        for c in (0..WIDTH).step_by(4) {
+            let lines = values.get_mut((j + c) * columns + i..).unwrap_or(&mut []).chunks_mut(columns.max(1));
+            let mut lines = lines.filter_map(|line| line.first_chunk_mut::<SIDE>());
+            let mut line = || lines.next().map(|line| L::chunks_mut(line).0);
+            let (Some(to0), Some(to1), Some(to2), Some(to3)) = (line(), line(), line(), line()) else {
+                return;
+            };
+            let blocks = panel.chunks_exact(L::COUNT);
+            for ((((rows, to0), to1), to2), to3) in blocks.zip(to0).zip(to1).zip(to2).zip(to3) {
+                let [v0, v1, v2, v3] = turned::<L>(rows, c);
+                v0.store(to0);
+                v1.store(to1);
+                v2.store(to2);
+                v3.store(to3);
             }
         }
+    }
+}
+
+/// Four columns, from `c` on, of as many lines as there are lanes.
+#[inline(always)]
+fn turned<L: Lanes>(rows: &[[L::Scalar; WIDTH]], c: usize) -> [L; 4] {
+    let vector = |r: usize, v: usize| {
+        let line = rows.get(r).and_then(|line| L::chunks(line).0.get(c / L::COUNT + v));
+        line.map_or(L::zero(), |a| L::from_array(a))
+    };
+    if L::COUNT == 4 {
+        transpose([vector(0, 0), vector(1, 0), vector(2, 0), vector(3, 0)])
+    } else {
+        let [v0, v1, ..] = transpose([vector(0, 0), vector(1, 0), L::zero(), L::zero()]);
+        let [v2, v3, ..] = transpose([vector(0, 1), vector(1, 1), L::zero(), L::zero()]);
+        [v0, v1, v2, v3]
     }
 }
 
