@@ -55,7 +55,7 @@ describe("imports", () => {
   const entryFiles = new Set(entries.map(({ name }) => `ts/${name}.ts`));
   /** The floors from the ground up; what stands on one knows those below. */
   const FLOORS = [
-    "errors, types",
+    "errors, types, math",
     "reference, runtime",
     "tensor, options, input",
     "call",
@@ -79,7 +79,7 @@ describe("imports", () => {
     if (["tensor", "options", "input"].includes(first)) return { floor: "tensor, options, input", part: "" };
     if (first === "reference") return { floor: "reference, runtime", part: `reference ${second}` };
     if (first === "runtime") return { floor: "reference, runtime", part: "runtime" };
-    if (["errors", "types"].includes(first)) return { floor: "errors, types", part: "" };
+    if (["errors", "types", "math"].includes(first)) return { floor: "errors, types, math", part: "" };
     throw new Error(`${file} stands on no floor of ARCHITECTURE.md`);
   }
 

@@ -2,12 +2,12 @@
  * One call of one loss: its arguments read and checked, and the arrays that a kernel or a reference takes (slots), in the order of the
  * door's arguments. What an engine needs is all here; which engine answers is not known yet.
  */
-import { viewAnew } from "#engine";
-import { describe, fail, shapeText, wrongShape, wrongType } from "./errors.js";
+import { addressOf, lodgedData, viewAnew } from "#engine";
+import { arrayOf, fail, isRecord, shapeText, wrongShape, wrongType } from "./errors.js";
 import {
-  addressOf,
   broadcastShape,
   broadcastStrides,
+  checkBuffer,
   isTyped,
   made,
   type Operand,
@@ -60,50 +60,50 @@ export const OUTSIDE = -1;
 /** The place of an array that the kernel does not see. */
 export const NOWHERE = -1;
 
+/** The shape that an input is broadcast to, and how the input is walked, for each element of it. */
+interface Wide {
+  readonly shape: readonly number[];
+  readonly strides: readonly number[];
+}
+
 /** An array of a call. */
 export class Slot {
   constructor(
     readonly kind: Kind,
     /** The user's array or one of ours; viewed anew when it lives in the core's memory and that grows. */
     public array: TypedArray | undefined,
-    /** How many numbers the kernel sees, and how many the array has: they differ where an input is broadcast. */
-    readonly length: number,
+    /** How many numbers the array has. */
     readonly count: number,
     readonly out: boolean,
     /** Where the array is in the core's memory, if that is known; 0: it is to be asked. */
     readonly address: number,
     /** Its place among the kernel's arguments. */
     readonly place: number,
-    /** For an input that is broadcast: how it is walked, for each element of the shape. */
-    readonly strides: readonly number[] | undefined,
-    readonly shape: readonly number[] | undefined,
+    /** Of an input that is broadcast. */
+    readonly wide: Wide | undefined,
+    /** How many numbers the kernel sees. */
+    readonly length: number,
   ) {}
 }
 
-/** A gradient that was asked for: the slot that the kernel writes, and where it ends up. */
+/** A gradient that was asked for: the slot that the kernel writes, and the one where it ends up. */
 export interface Gradient {
   readonly name: string;
+  readonly shape: readonly number[];
   readonly slot: Slot;
-  readonly shape: readonly number[];
-  /** What the user gave to write into. */
-  readonly given: unknown;
-  /** Of an input that was broadcast: the shape of the slot, how the input is walked in it, and the array for the sums. */
+  readonly end: Slot;
+  /** Of an input that was broadcast: the slot has this shape, and is added up. */
   readonly wide: Wide | undefined;
-}
-export interface Wide {
-  readonly shape: readonly number[];
-  readonly strides: readonly number[];
-  readonly sums: Slot;
 }
 
 /** What a loss, or a function that is none, says of its arguments. */
 export interface Declaration {
   readonly name: string;
   readonly inputs: readonly InputRow[];
-  readonly options: OptionTable;
+  readonly options?: OptionTable;
   /**
-   * The names of the options that the kernel and the reference take as numbers, in their order. An option that the loss does not have is 0
-   * there.
+   * The names of the options that the kernel and the reference take as numbers, in their order, where those are not all that have a value
+   * when none is given. An option that the loss does not have is 0 there.
    */
   readonly parameters?: readonly string[];
   /** The reductions beside none, mean and sum. */
@@ -132,7 +132,7 @@ export class Signature {
   private readonly names: readonly string[];
 
   constructor(
-    { name, inputs, options, parameters = [], reductions = [], mapping = false, plain = false }: Declaration,
+    { name, inputs, options = {}, parameters, reductions = [], mapping = false, plain = false }: Declaration,
     /** The kernel's number in its family. */
     readonly op: number,
   ) {
@@ -144,7 +144,7 @@ export class Signature {
     }));
     this.table = { ...(plain ? { out: COMMON.out } : mapping ? others : COMMON), ...options };
     this.defaults = defaultsOf(options);
-    this.names = parameters;
+    this.names = parameters ?? Object.keys(options).filter((name) => this.defaults[name] !== undefined);
     this.usual = this.numbers(this.defaults);
     this.reductions = ["none", "mean", "sum", ...reductions];
     this.mapping = mapping;
@@ -162,10 +162,10 @@ const NONE: readonly number[] = [];
 export const NOTHING_WANTED: readonly string[] = [];
 /** The outputs that the user gave. */
 interface Given {
-  readonly value?: unknown;
-  readonly grads?: Record<string, unknown>;
+  readonly value: unknown;
+  readonly grads: Readonly<Record<string, unknown>>;
 }
-const NOTHING_GIVEN: Given = {};
+const NOTHING_GIVEN: Given = { value: undefined, grads: {} };
 
 /** How the losses of a family run on the core; there is no such thing where there is no core. */
 export interface Door<P> {
@@ -198,14 +198,13 @@ export class Call {
   /** @internal How many arrays of the kernel's have been named. */
   places: number;
   /** @internal */ readonly grads: Gradient[];
-  /** @internal */ values: Slot | undefined;
-  /** @internal */ valueGiven: unknown;
-  /** @internal */ scalarOut: Slot | undefined;
+  /** @internal The single losses; where they are reduced, what the user gave for the result. */
+  values: Slot | undefined;
   /** @internal What the numbers of one slot must be. */
   domain: Domain | undefined;
   /** @internal */ checked: Slot | undefined;
   /** @internal */ readonly wrt: readonly string[] | undefined;
-  private readonly out: Given;
+  /** @internal */ readonly out: Given;
   private readonly upstream: Operand | number;
 
   /** @internal */
@@ -220,7 +219,8 @@ export class Call {
     let count = Math.min(raw.length, most);
     // an optional last input may be left out with the options in its place
     const { optional } = inputs[most - 1] as Required<InputRow>;
-    if (optional && count === most && isOptions(raw[most - 1])) count -= 1;
+    const last = raw[most - 1];
+    if (optional && count === most && isRecord(last) && !("data" in last)) count -= 1;
     const least = optional ? most - 1 : most;
     if (count < least || raw.length > count + 1) {
       const names = inputs.map((input) => input.name).join(", ");
@@ -259,7 +259,8 @@ export class Call {
     if (!mapping && reduction !== "mean") checkChoice(name, "reduction", reduction, signature.reductions);
     this.reduction = mapping ? "none" : (reduction as string);
     this.upstream = typeof upstream === "number" ? upstream : readOperand(name, "upstream", upstream);
-    if (gradients && wrt !== undefined) checkWrt(name, differentiable, wrt);
+    if (gradients && wrt !== undefined && !Array.isArray(wrt))
+      wrongType(name, "wrt", wrt, `an array of names from ${differentiable.join(", ")}`);
     this.wrt = gradients ? (wrt as readonly string[] | undefined) : NOTHING_WANTED;
     this.out = out === undefined ? NOTHING_GIVEN : readOut(name, differentiable, out);
     this.parameters = this.options === defaults ? signature.usual : signature.numbers(this.options);
@@ -272,8 +273,6 @@ export class Call {
     this.places = 0;
     this.grads = [];
     this.values = undefined;
-    this.valueGiven = undefined;
-    this.scalarOut = undefined;
     this.domain = undefined;
     this.checked = undefined;
   }
@@ -298,109 +297,70 @@ export class Call {
     return this.gradients && (this.wrt === undefined || this.wrt.includes(name));
   }
 
-  /** A slot that holds nothing. */
-  absent(): void {
-    this.places++;
-  }
-
-  /** An array of numbers that goes in, in the precision of the call. */
-  real(operand: Operand | undefined): void {
-    if (operand === undefined) this.absent();
-    else this.push("real", operand.data, sizeOf(operand.shape), false, operand.address ?? 0);
-  }
-
-  /** The same, broadcast to a shape that it is known to fit ({@link broadcastStrides}). */
-  broadcast(operand: Operand | undefined, shape: readonly number[], own = operand?.shape): Slot | undefined {
+  /**
+   * An input, in the precision of the call, broadcast to a shape that it is known to fit ({@link broadcastStrides}); `own` is its shape with
+   * the axes of length 1 that this needs where they are not at the front. Without one the slot holds nothing.
+   */
+  take(operand?: Operand, shape?: readonly number[], own = operand?.shape): Slot | undefined {
     if (operand === undefined || own === undefined) {
-      this.absent();
+      this.places++;
       return undefined;
     }
-    const length = sizeOf(shape);
-    const { data, address = 0 } = operand;
-    if (sameShape(own, shape)) return this.push("real", data, length, false, address);
-    const strides = broadcastStrides(own, shape) as number[];
-    return this.push("real", data, length, false, address, undefined, sizeOf(own), strides, shape);
+    const wide = wideOf(own, shape);
+    return this.push("real", operand.data, sizeOf(own), false, operand.address ?? 0, wide);
   }
 
-  /** Says what the numbers of an input's slot must be: whichever engine answers looks at them before anything is written. */
-  check(domain: Domain, slot: Slot | undefined): void {
-    this.domain = domain;
-    this.checked = slot;
-  }
-
-  /** Labels, lengths: whole numbers that were checked. */
-  ints(data: Int32Array | undefined): void {
-    if (data === undefined) this.absent();
-    else this.push("int", data, data.length, false, 0);
-  }
-
-  /** Doubles that go in, in either precision of the call. */
-  doubles(data: Float64Array | undefined): void {
-    if (data === undefined) this.absent();
-    else this.push("double", data, data.length, false, OUTSIDE);
-  }
-
-  /** An array of the library's that the kernel writes to. */
-  result(data: FloatArray | Int32Array | undefined): void {
-    if (data === undefined) this.absent();
-    else {
-      const wide = data.BYTES_PER_ELEMENT === 8 && this.dtype === "float32";
-      this.push(
-        data instanceof Int32Array ? "int" : wide ? "double" : "real",
-        data,
-        data.length,
-        true,
-        OUTSIDE,
-      );
+  /** An array of the library's, or labels that were checked; with `out` the kernel writes to it. */
+  own(data: FloatArray | Int32Array | undefined, out = false): void {
+    if (data === undefined) {
+      this.places++;
+      return;
     }
-  }
-
-  /** Room for the kernel's own use; the js engine's references make their own. */
-  work(bytes: number): void {
-    this.push("bytes", undefined, bytes, false, OUTSIDE, undefined, 0);
+    const isInt = data instanceof Int32Array;
+    const isDouble = data.BYTES_PER_ELEMENT === 8 && this.dtype === "float32";
+    this.push(
+      isInt ? "int" : isDouble ? "double" : "real",
+      data,
+      data.length,
+      out,
+      isInt && !out ? 0 : OUTSIDE,
+    );
   }
 
   /** The single losses, where they are asked for; `lossShape` is set. A kernel may have them as doubles in either precision. */
   valueSlot(kind: "real" | "double" = "real"): void {
     const { value } = this.out;
-    if (this.reduction !== "none") {
+    if (this.reduction === "none") this.values = this.output("value", value, sizeOf(this.lossShape), kind);
+    else {
       // it is returned, and written as well where it is to be
-      if (value !== undefined) this.scalarOut = this.output("value", value, 1, "later");
-      this.absent();
-      return;
+      if (value !== undefined) this.values = this.output("value", value, 1, "real", NOWHERE);
+      this.places++;
     }
-    this.valueGiven = value;
-    this.values = this.output("value", value, sizeOf(this.lossShape), kind);
   }
 
-  /**
-   * The gradient with respect to the i-th input, in the shape of that input or broadcast to `wide`; `aligned` is that shape
-   * with the axes of length 1 that the broadcast needs where they are not at the front.
-   */
-  gradientSlot(i: number, wide?: readonly number[], aligned?: readonly number[]): void {
+  /** The gradient with respect to the i-th input, if there is one, broadcast as {@link take} does it. */
+  gradientSlot(i: number, shape?: readonly number[], own?: readonly number[]): void {
     const operand = this.inputs[i];
     if (
       operand === undefined ||
       this.signature.inputs[i]?.differentiable !== true ||
       !this.wants(operand.name)
     ) {
-      this.absent();
+      this.places++;
       return;
     }
-    const { name, shape } = operand;
+    const { name } = operand;
     // not that of its data: a family that called the user's code may have had the core's memory grow, and views detached
-    const length = sizeOf(shape);
-    const given = this.out.grads?.[name];
-    if (wide === undefined || sameShape(wide, shape)) {
-      const slot = this.output(name, given, length, "real");
-      this.grads.push({ name, slot, shape, given, wide: undefined });
-      return;
-    }
-    // the kernel writes one gradient per broadcast element; they are added up afterwards
-    const strides = broadcastStrides(aligned ?? shape, wide) as number[];
-    const slot = this.output(name, undefined, sizeOf(wide), "real");
-    const sums = this.output(name, given, length, "later");
-    this.grads.push({ name, slot, shape, given, wide: { shape: wide, strides, sums } });
+    const length = sizeOf(operand.shape);
+    const given = this.out.grads[name];
+    const wide = wideOf(own ?? operand.shape, shape);
+    // of one that is broadcast the kernel writes one gradient per element of the shape; they are added up afterwards
+    const slot =
+      wide === undefined
+        ? this.output(name, given, length)
+        : this.output(name, undefined, sizeOf(wide.shape));
+    const end = wide === undefined ? slot : this.output(name, given, length, "real", NOWHERE);
+    this.grads.push({ name, shape: operand.shape, slot, end, wide });
   }
 
   /** The upstream gradient: an array where there is one number per loss; a single number goes into `scale`. */
@@ -409,18 +369,17 @@ export class Call {
     this.scale = 1 / this.divisor;
     if (typeof upstream === "number") {
       this.scale *= upstream;
-      this.absent();
-    } else this.real(upstream);
+      this.places++;
+    } else this.take(upstream);
   }
 
-  /** The upstream gradient of each loss as doubles, for families that weight each loss in a mean themselves. */
-  upstreamPerLoss(weights: Float64Array, result = new Float64Array(weights.length)): Float64Array {
+  /** Multiplies the weight of each loss by its upstream gradient, for families that weight each loss in a mean themselves. */
+  upstreamPerLoss(weights: Float64Array): void {
     const upstream = this.readUpstream();
     for (let i = 0; i < weights.length; i++) {
       const up = typeof upstream === "number" ? upstream : Number(upstream.data[i]);
-      result[i] = up * (weights[i] as number);
+      weights[i] = up * (weights[i] as number);
     }
-    return result;
   }
 
   /** The upstream gradient as one number for all, or as an array of one per loss; `lossShape` is set. */
@@ -443,89 +402,85 @@ export class Call {
       : made(this.where, Float64Array, length);
   }
 
-  /**
-   * What the kernel writes to, or what is written later, when it has been called: what was given, or a new array. `name` is `"value"` or
-   * that of an input.
-   */
-  private output(name: string, given: unknown, length: number, kind: "real" | "double" | "later"): Slot {
+  /** What is written to: what was given, or a new array. `name` is `"value"` or that of an input. */
+  private output(
+    name: string,
+    given: unknown,
+    count: number,
+    kind: Kind = "real",
+    place = this.places++,
+  ): Slot {
     const isNew = given === undefined;
-    const address = isNew ? OUTSIDE : addressOf(given);
-    const array = isNew ? this.fresh(length) : readOutput(this.where, name, given, address, length);
-    if (kind === "later") return this.push("real", array, length, true, address, NOWHERE);
-    return this.push(kind, array, length, true, address);
+    const address = isNew ? OUTSIDE : (addressOf(given) ?? 0);
+    const array = isNew
+      ? this.fresh(count)
+      : (lodgedData(given, count) ?? readOutput(this.where, name, given, count));
+    return this.push(kind, array, count, true, address, undefined, place);
   }
 
-  private push(
+  /** @internal Names an array. */
+  push(
     kind: Kind,
     array: TypedArray | undefined,
-    length: number,
+    count: number,
     out: boolean,
     address: number,
+    wide?: Wide,
     place = this.places++,
-    count = length,
-    strides?: readonly number[],
-    shape?: readonly number[],
   ): Slot {
-    const slot = new Slot(kind, array, length, count, out, address, place, strides, shape);
+    const length = wide === undefined ? count : sizeOf(wide.shape);
+    const slot = new Slot(kind, array, count, out, address, place, wide, length);
     this.slots.push(slot);
     return slot;
   }
 }
 
-/** Whether an argument is options rather than an input. */
-function isOptions(value: unknown): boolean {
-  return (
-    typeof value === "object" &&
-    value !== null &&
-    !Array.isArray(value) &&
-    !isTyped(value) &&
-    !("data" in value)
-  );
-}
-
-function checkWrt(where: string, names: readonly string[], value: unknown): void {
-  if (!Array.isArray(value)) wrongType(where, "wrt", value, `an array of names from ${names.join(", ")}`);
-  value.forEach((wanted, i) => {
-    if (!names.includes(wanted))
-      fail("OPTION", where, "wrt", describe(wanted), `one of ${names.join(", ")}`, `[${i}]`);
-  });
+/** How an array is broadcast, if its shape is not what it is to have. */
+function wideOf(own: readonly number[], shape: readonly number[] = own): Wide | undefined {
+  return sameShape(own, shape) ? undefined : { shape, strides: broadcastStrides(own, shape) as number[] };
 }
 
 /** What the caller gave to write into that is no array and no tensor of ours: what it has was asked for. */
 export class Asked {
   readonly data: unknown;
-  readonly isTensor: boolean;
-  constructor(readonly given: object) {
+  /** Itself, if it is a tensor. */
+  readonly tensor: unknown;
+  constructor(given: object) {
     this.data = (given as { data?: unknown }).data;
-    this.isTensor = "shape" in given;
+    this.tensor = "shape" in given ? given : undefined;
   }
 }
 
 /** An output that runs none of the caller's code any more. */
 function asked(given: unknown): unknown {
-  const isOther = typeof given === "object" && given !== null && addressOf(given) === 0 && !isTyped(given);
+  const isOther =
+    typeof given === "object" && given !== null && addressOf(given) === undefined && !isTyped(given);
   return isOther ? new Asked(given) : given;
 }
 
 /** Where to write. Each property is asked for once, here: a getter is code of the caller's, and no array has its place yet. */
-function readOut(where: string, names: readonly string[], value: unknown): Given {
-  if (typeof value !== "object" || value === null || Array.isArray(value))
-    wrongType(where, "out", value, "{ value, grads }");
-  for (const key in value) {
-    if (key !== "value" && key !== "grads")
-      fail("UNKNOWN_OPTION", where, `out.${key}`, "no option", "value or grads");
-  }
-  const { value: single, grads } = value as { value?: unknown; grads?: unknown };
-  if (grads === undefined) return { value: asked(single) };
-  if (typeof grads !== "object" || grads === null || Array.isArray(grads))
-    wrongType(where, "out.grads", grads, "an object of arrays");
-  const arrays: Record<string, unknown> = {};
-  for (const key in grads) {
+function readOut(where: string, differentiable: readonly string[], given: unknown): Given {
+  const { value, grads } = properties(where, "out", given, ["value", "grads"]);
+  const arrays = grads === undefined ? {} : properties(where, "out.grads", grads, differentiable);
+  for (const name in arrays) arrays[name] = asked(arrays[name]);
+  return { value: asked(value), grads: arrays };
+}
+
+/** The properties of an object that has no others than these. */
+function properties(
+  where: string,
+  name: string,
+  given: unknown,
+  names: readonly string[],
+): Record<string, unknown> {
+  if (!isRecord(given)) wrongType(where, name, given, `an object with ${names.join(", ")}`);
+  const found: Record<string, unknown> = {};
+  for (const key in given) {
     if (!names.includes(key))
-      fail("UNKNOWN_OPTION", where, `out.grads.${key}`, "no gradient", names.join(", "));
-    arrays[key] = asked((grads as Record<string, unknown>)[key]);
+      fail("UNKNOWN_OPTION", where, `${name}.${key}`, "no option", `one of ${names.join(", ")}`);
+    found[key] = given[key];
   }
-  return { value: asked(single), grads: arrays };
+  return found;
 }
 
 /**
@@ -544,12 +499,36 @@ export function readLabels(
   const result = data instanceof Int32Array ? data : new Int32Array(data.length);
   for (let i = 0; i < data.length; i++) {
     const label = Number(data[i]);
-    if (!((label >= low && label < high && Number.isInteger(label)) || label === also)) {
+    if (!isWhole(label, low, high) && label !== also)
       fail("LABEL", where, name, String(data[i]), expected, placeOf(i, shape));
-    }
     if (result !== data) result[i] = label;
   }
   return result;
+}
+
+/** Whether something is a whole number in [low, high). */
+export function isWhole(x: unknown, low: number, high: number): x is number {
+  return typeof x === "number" && x >= low && x < high && Number.isInteger(x);
+}
+
+/** Arrays of labels, one for each of so many rows; where there is one row alone, its labels themselves. */
+export function raggedRows(
+  where: string,
+  name: string,
+  given: readonly unknown[],
+  count: number,
+  single: boolean,
+  expected: string,
+): readonly ArrayLike<unknown>[] {
+  const rows: readonly unknown[] = single ? [given] : given;
+  if (rows.length !== count) fail("SHAPE", where, name, arrayOf(rows.length), `${expected}: ${count}`);
+  for (let i = 0; i < count; i++) {
+    const row = rows[i];
+    const place = single ? "" : `[${i}]`;
+    if (isTyped(row)) checkBuffer(where, name + place, row);
+    else if (!Array.isArray(row)) wrongType(where, name, row, "an array of labels", place);
+  }
+  return rows as ArrayLike<unknown>[];
 }
 
 /** What the first so many inputs broadcast to, which have their own shapes or those given. */
@@ -605,8 +584,8 @@ export function checkDomain({ domain, checked, where, inputs }: Call): void {
 /** Copies numbers of any type; a broadcast operand is spread over its shape. */
 export function spread(to: FloatArray | Int32Array, slot: Slot): void {
   const from = slot.array as TypedArray;
-  if (slot.strides !== undefined) {
-    walk(slot.shape as readonly number[], slot.strides, (i, j) => {
+  if (slot.wide !== undefined) {
+    walk(slot.wide, (i, j) => {
       to[i] = Number(from[j]);
     });
   } else if (typeof from[0] === "bigint") {

@@ -75,8 +75,8 @@ function overlapsInPlace(slot: Slot, slots: readonly Slot[], at: Addresses, real
 }
 
 /** Whether the kernel can use the array of a slot where it stands, if that is in the core's memory. */
-function fits({ kind, array, length, address, strides }: Slot, real: number): boolean {
-  if (address === OUTSIDE || strides !== undefined || length === 0) return false;
+function fits({ kind, array, length, address, wide }: Slot, real: number): boolean {
+  if (address === OUTSIDE || wide !== undefined || length === 0) return false;
   if (kind === "int") return array instanceof Int32Array;
   return real === 8 || kind === "double" ? array instanceof Float64Array : array instanceof Float32Array;
 }
@@ -97,7 +97,7 @@ function run({ memory, exports }: Core, kernels: Known, call: Call, plan: unknow
   const at = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
   const needed = kernels.scratch === undefined ? 0 : kernels.scratch(exports, call, plan);
   // 32 bits of the core's are a signed number here
-  if (needed !== 0) call.work(needed < 0 ? needed + 2 ** 32 : needed);
+  if (needed !== 0) call.push("bytes", undefined, needed < 0 ? needed + 2 ** 32 : needed, false, OUTSIDE);
   const real = dtype === "float32" ? 4 : 8;
   let bytes = 0;
   let written = false;
@@ -168,7 +168,7 @@ function canGoInPieces({ slots, domain }: Call): boolean {
   return present.every(
     (slot) =>
       slot.length === length &&
-      slot.strides === undefined &&
+      slot.wide === undefined &&
       (!slot.out || !present.some((other) => other !== slot && overlap(slot, other))),
   );
 }
@@ -197,7 +197,7 @@ function inPieces(
         const from = array as FloatArray;
         const piece = viewOf(from, from.buffer, from.byteOffset + first * from.BYTES_PER_ELEMENT, count);
         here[place] = address;
-        return new Slot(kind, piece, count, count, out, address, place, undefined, undefined);
+        return new Slot(kind, piece, count, out, address, place, undefined, count);
       });
       for (const piece of pieces) if (!piece.out) copyIn(memory, piece.address, piece, real);
       sum += kernels.call(exports, call, kernels.piece?.(count), here);
@@ -240,7 +240,7 @@ function copyIn(memory: CoreMemory, address: number, slot: Slot, real: number): 
   const array = slot.array as FloatArray;
   const whole = viewFor(memory, slot, real);
   const first = address / whole.BYTES_PER_ELEMENT;
-  if (slot.strides !== undefined || typeof array[0] === "bigint")
+  if (slot.wide !== undefined || typeof array[0] === "bigint")
     spread(whole.subarray(first, first + length), slot);
   else if (length <= SHORT) copyShort(array, 0, whole, first, length);
   else whole.set(array, first);

@@ -12,6 +12,7 @@ import {
   checkDomain,
   type Declaration,
   type Door,
+  type Gradient,
   isEmpty,
   isStale,
   NOTHING_WANTED,
@@ -19,7 +20,6 @@ import {
   overlap,
   refresh,
   Signature,
-  type Slot,
   spread,
 } from "./call.js";
 import { describe, fail } from "./errors.js";
@@ -27,7 +27,7 @@ import { giveBack, isTyped, made, walk } from "./input.js";
 import type { FloatArray, Tensor } from "./types.js";
 
 export type { Call, Domain, InputRow } from "./call.js";
-export { broadcastInputs, readLabels, sameRank } from "./call.js";
+export { broadcastInputs, isWhole, NOWHERE, raggedRows, readLabels, sameRank } from "./call.js";
 
 /** How a family of losses lays out its arrays, and how it is called. `P` is what the family keeps for a call, `R` its references. */
 export interface Family<P, R> {
@@ -35,12 +35,18 @@ export interface Family<P, R> {
   readonly door: Door<P> | undefined;
   /** Checks shapes, names the slots in the order of the door's arguments, says what the reduction divides by. */
   plan(call: Call): P;
-  /** What the reference calls the slots, each with its place. */
-  readonly slots: { readonly [name: string]: number };
-  /** Calls the reference, where there is more to it than to hand it what the plan and the slots are. */
-  readonly js?: (reference: R, given: never) => number;
+  /** Calls the reference, where there is more to it than to hand it the plan and the arrays of the slots, in their order. */
+  readonly js?: ((reference: R, plan: P & Common, arrays: never) => number) | undefined;
   /** Looks at what came back before the losses are reduced: a divisor that only the kernel knows, extras. */
   readonly finish?: ((call: Call, plan: P) => void) | undefined;
+}
+
+/** What a reference takes in every family. */
+interface Common {
+  /** A factor of all gradients. */
+  readonly scale: number;
+  /** The options as numbers, in the order of the kernel's. */
+  readonly parameters: readonly number[];
 }
 
 /** A loss, or a function that is none. */
@@ -50,8 +56,8 @@ export interface Definition<P, R> extends Declaration {
   readonly reference: R;
 }
 
-function plainly(reference: unknown, given: never): number {
-  return (reference as (given: never) => number)(given);
+function plainly(reference: unknown, plan: unknown, arrays: unknown): number {
+  return (reference as (plan: unknown, arrays: unknown) => number)(plan, arrays);
 }
 
 /** A definition, in one form for all losses. */
@@ -60,19 +66,20 @@ class Face extends Signature {
   readonly reference: unknown;
 
   constructor(definition: Definition<unknown, unknown>) {
-    const { door, plan, slots, js = plainly, finish } = definition.family;
+    const { door, plan, js = plainly, finish } = definition.family;
     super(definition, door?.numbers[definition.name] ?? 0);
-    this.family = { door, plan, slots, js, finish };
+    this.family = { door, plan, js, finish };
     this.reference = definition.reference;
   }
 }
 
-/** Refuses names in `wrt` of inputs that have no gradient in this call: classes where there could have been probabilities. */
-function checkGradients({ name, differentiable }: Face, { wrt = NOTHING_WANTED, grads }: Call): void {
+/** Refuses names in `wrt` of what has no gradient: in no call, or in this one, as classes where there could have been probabilities. */
+function checkWrt({ name, differentiable }: Face, { wrt = NOTHING_WANTED, grads }: Call): void {
   wrt.forEach((wanted, i) => {
     if (grads.some((gradient) => gradient.name === wanted)) return;
     const others = differentiable.filter((other) => other !== wanted).join(", ");
-    const received = `${describe(wanted)}, which has no gradient here`;
+    const received =
+      describe(wanted) + (differentiable.includes(wanted) ? ", which has no gradient here" : "");
     fail("OPTION", name, "wrt", received, `one of ${others}`, `[${i}]`);
   });
 }
@@ -82,49 +89,43 @@ function run(face: Face, args: readonly unknown[], gradients: boolean): unknown 
   const { door, plan: prepare, finish } = face.family;
   const call = new Call(face, args, gradients);
   const plan = prepare(call);
-  if (call.wrt !== undefined && call.wrt.length !== call.grads.length) checkGradients(face, call);
+  if (call.wrt !== undefined && call.wrt.length !== call.grads.length) checkWrt(face, call);
   let sum: number | undefined;
   // where all arrays are empty there is nothing to do, however long their other axes are
   if (call.planned) sum = onJs(face, call, plan);
   else if (!call.slots.every(isEmpty)) sum = door?.run(call, plan) ?? onJs(face, call, plan);
   finish?.(call, plan);
-  for (let i = 0; i < call.inputs.length; i++) giveBack(call.inputs[i]);
+  for (const input of call.inputs) if (input?.lent === true) giveBack(input.data as Float64Array);
+  const written = call.values?.array as FloatArray;
   let value: unknown;
-  if (call.reduction === "none")
-    value = handBack(call.valueGiven, (call.values as Slot).array as FloatArray, call.lossShape);
+  if (call.reduction === "none") value = handBack(call.out.value, written, call.lossShape);
   else {
     value = (sum ?? 0) / call.divisor;
-    if (call.scalarOut !== undefined) (call.scalarOut.array as FloatArray)[0] = value as number;
+    if (written !== undefined) written[0] = value as number;
   }
   if (!gradients) return value;
   const grads: Record<string, Tensor> = {};
-  for (const { name, slot, shape, given, wide } of call.grads) {
-    const data = (wide?.sums ?? slot).array as FloatArray;
-    if (wide !== undefined) gather(data, slot.array as FloatArray, wide.shape, wide.strides);
-    grads[name] = handBack(given, data, shape);
+  for (const { name, slot, end, shape, wide } of call.grads) {
+    const data = end.array as FloatArray;
+    if (wide !== undefined) gather(data, slot.array as FloatArray, wide);
+    grads[name] = handBack(call.out.grads[name], data, shape);
   }
-  return call.extras === undefined ? { value, grads } : { value, grads, ...call.extras };
+  return { value, grads, ...call.extras };
 }
 
 /** A tensor that the user gave comes back itself; an array gets its shape. */
 function handBack(given: unknown, data: FloatArray, shape: readonly number[]): Tensor {
-  if (given instanceof Asked) return given.isTensor ? (given.given as Tensor) : { data, shape };
-  if (given === undefined) return { data, shape };
+  const tensor = given instanceof Asked ? given.tensor : isTyped(given) ? undefined : given;
+  if (tensor !== undefined) return tensor as Tensor;
   // the array itself, unless it is a view that growth has detached
-  if (isTyped(given)) return { data: given.length === data.length ? (given as FloatArray) : data, shape };
-  return given as Tensor;
+  return { data: isTyped(given) && given.length === data.length ? (given as FloatArray) : data, shape };
 }
 
 /** Adds up what came out per broadcast element, in double precision. */
-function gather(
-  data: FloatArray,
-  wide: FloatArray,
-  shape: readonly number[],
-  strides: readonly number[],
-): void {
+function gather(data: FloatArray, from: FloatArray, wide: NonNullable<Gradient["wide"]>): void {
   const sums = new Float64Array(data.length);
-  walk(shape, strides, (i, j) => {
-    sums[j] = (sums[j] as number) + (wide[i] as number);
+  walk(wide, (i, j) => {
+    sums[j] = (sums[j] as number) + (from[i] as number);
   });
   data.set(sums);
 }
@@ -132,11 +133,11 @@ function gather(
 /** The js engine reads and writes the user's arrays themselves: numbers are doubles as soon as they are read. */
 function onJs({ family, reference }: Face, call: Call, plan: unknown): number {
   const { slots } = call;
-  const at: (FloatArray | Int32Array | undefined)[] = [];
+  const arrays: (FloatArray | Int32Array | undefined)[] = [];
   const copies: { to: FloatArray; from: FloatArray }[] = [];
   for (const slot of slots) {
     if (isStale(slot)) refresh(slot, call.where);
-    const { array, out, place, strides } = slot;
+    const { array, out, place, wide } = slot;
     if (place === NOWHERE || array === undefined) continue;
     let own = array as FloatArray;
     // a reference may read an input again after it has written: an output that overlaps one is written at the end
@@ -144,20 +145,16 @@ function onJs({ family, reference }: Face, call: Call, plan: unknown): number {
       // of the same precision, so that it rounds alike
       own = own.BYTES_PER_ELEMENT === 4 ? new Float32Array(own) : new Float64Array(own);
       copies.push({ to: array as FloatArray, from: own });
-    } else if (!out && (strides !== undefined || typeof array[0] === "bigint")) {
+    } else if (!out && (wide !== undefined || typeof array[0] === "bigint")) {
       own = made(call.where, Float64Array, slot.length);
       spread(own, slot);
     }
-    at[place] = own;
+    arrays[place] = own;
   }
   checkDomain(call);
-  const given: Record<string, unknown> = {
-    scale: call.scale,
-    parameters: call.parameters,
-    ...(plan as object),
-  };
-  for (const name in family.slots) given[name] = at[family.slots[name] as number];
-  const sum = (family.js ?? plainly)(reference, given as never);
+  const { scale, parameters } = call;
+  const given = { scale, parameters, ...(plan as object) };
+  const sum = (family.js ?? plainly)(reference, given, arrays as never);
   for (const { to, from } of copies) to.set(from);
   return sum;
 }

@@ -99,6 +99,11 @@ export function describe(value: unknown): string {
   return String(value);
 }
 
+/** Whether a value is an object with properties of its own, no array. */
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value) && !ArrayBuffer.isView(value);
+}
+
 /** `[2, 3]` for a message. */
 export function shapeText(shape: readonly number[]): string {
   return `[${shape.join(", ")}]`;

@@ -1,7 +1,8 @@
 /** Reading what a user gave: arrays of every allowed form become {@link Operand}s, or a clear error. */
+import { lodged } from "#engine";
 import { arrayOf, describe, fail, shapeText, tag, wrongType } from "./errors.js";
 import { ownClass, viewOf } from "./runtime/platform.js";
-import type { DType, FloatArray, Tensor, TypedArray } from "./types.js";
+import type { FloatArray, TypedArray } from "./types.js";
 
 /** An input that was looked at: its numbers, its shape, and the precision it asks for (integers ask for none). */
 export interface Operand {
@@ -13,14 +14,6 @@ export interface Operand {
   readonly address?: number;
   /** Whether the numbers stand in an array of the library's, which {@link giveBack} may keep for another. */
   readonly lent?: boolean;
-}
-
-/** What a tensor in the core's memory tells about itself ({@link Operand.address}). */
-export const ADDRESS: unique symbol = /* @__PURE__ */ Symbol("address");
-
-/** The address of a tensor in the core's memory; 0 of anything else. */
-export function addressOf(value: unknown): number {
-  return typeof value === "object" && value !== null ? ((value as { [ADDRESS]?: number })[ADDRESS] ?? 0) : 0;
 }
 
 /** How many numbers a shape holds. */
@@ -141,36 +134,22 @@ function isDetached(buffer: ArrayBufferLike): boolean {
   }
 }
 
-/**
- * A tensor in the core's memory. Its numbers are asked for where they are used: code of the caller's that runs in between may
- * dispose of it, or make the memory grow.
- */
-class LodgedOperand implements Operand {
-  readonly shape: readonly number[];
-  readonly precision: DType;
-  constructor(
-    readonly name: string,
-    private readonly tensor: Tensor & { readonly dtype: DType },
-    readonly address: number,
-  ) {
-    this.shape = tensor.shape;
-    this.precision = tensor.dtype;
-  }
-  get data(): TypedArray {
-    return this.tensor.data;
-  }
+/** Numbers that were looked at; their precision is that of their array. */
+function operandOf(
+  name: string,
+  data: TypedArray,
+  shape: readonly number[] = [lengthOf.call(data)],
+  lent = false,
+): Operand {
+  return { name, data, shape, precision: precisionOf(data), lent };
 }
 
 /** Reads one input of any of the allowed forms. */
 export function readOperand(where: string, name: string, value: unknown): Operand {
-  const address = addressOf(value);
-  if (address !== 0) return new LodgedOperand(name, value as Tensor & { dtype: DType }, address);
-  if (typeof value === "number")
-    return { name, data: Float64Array.of(value), shape: [], precision: "float64" };
-  if (isTyped(value)) {
-    const data = readable(where, name, value);
-    return { name, data, shape: [lengthOf.call(data)], precision: precisionOf(data) };
-  }
+  const inCore = lodged(name, value);
+  if (inCore !== undefined) return inCore;
+  if (typeof value === "number") return operandOf(name, Float64Array.of(value), []);
+  if (isTyped(value)) return operandOf(name, readable(where, name, value));
   if (Array.isArray(value)) return flatten(where, name, value);
   if (typeof value === "object" && value !== null) {
     const { data, shape, dims, type } = value as Record<"data" | "shape" | "dims" | "type", unknown>;
@@ -185,7 +164,7 @@ export function readOperand(where: string, name: string, value: unknown): Operan
       const length = lengthOf.call(data);
       if (size !== length)
         fail("SHAPE", where, name, `${length} numbers with shape ${shapeText(axes)}`, `${size} numbers`);
-      return { name, data: numbers, shape: axes, precision: precisionOf(numbers) };
+      return operandOf(name, numbers, axes);
     }
     if (typeof data === "function" && "dataSync" in value) {
       fail(
@@ -240,24 +219,31 @@ export function checkShape(
 }
 
 /**
- * Arrays that nested arrays were copied to, for the next ones: to make one takes several times as long as to fill it (measured: 16
- * doubles, 0.4 microseconds).
+ * Arrays that what was given was copied to, for the next call: to make one takes several times as long as to fill it (measured: 16
+ * doubles, 0.4 microseconds). A call takes what it needs out of here: if another begins before it has ended, that one finds nothing and
+ * makes its own, and what an error drops is made anew.
  */
-const spares: Float64Array[] = [];
+const spares: (Float64Array | Int32Array)[] = [];
 /** How many are kept, and how long the longest is. */
 const MOST_SPARES = 8;
-const LONGEST_SPARE = 4096;
+const LONGEST_SPARE = 16384;
 
-function lend(where: string, size: number): Float64Array {
-  const i = spares.findIndex(({ length }) => length === size);
-  return i < 0 ? made(where, Float64Array, size) : (spares.splice(i, 1)[0] as Float64Array);
+/** An array of at least so many numbers, and at most: what it holds is left over. */
+export function lend<A extends Float64Array | Int32Array>(
+  where: string,
+  Type: new (length: number) => A,
+  size: number,
+  fits: (length: number) => boolean = (length) => length === size,
+): A {
+  const i = spares.findIndex((spare) => spare instanceof Type && fits(spare.length));
+  return i < 0 ? made(where, Type, size) : (spares.splice(i, 1)[0] as A);
 }
 
-/** At the end of a call, when nobody reads an operand's numbers any more. */
-export function giveBack(operand: Operand | undefined): void {
-  if (operand?.lent !== true || operand.data.length > LONGEST_SPARE) return;
+/** At the end of a call, when nobody reads the array any more. */
+export function giveBack(array: Float64Array | Int32Array): void {
+  if (array.length > LONGEST_SPARE) return;
   if (spares.length === MOST_SPARES) spares.shift();
-  spares.push(operand.data as Float64Array);
+  spares.push(array);
 }
 
 /** How deep arrays may be nested. */
@@ -280,12 +266,12 @@ export function flatten(where: string, name: string, nested: readonly unknown[],
     if (level.length === 0) break;
   }
   const size = sizeOf(shape);
-  const data = lend(where, size);
+  const data = lend(where, Float64Array, size);
   let at = 0;
   // what most are; and what is no number after all is told of below
   if (shape.length === 1 && !typed) {
     while (at < size && typeof nested[at] === "number") data[at] = nested[at++] as number;
-    if (at === size && size > 0) return { name, data, shape, precision: "float64", lent: true };
+    if (at === size && size > 0) return operandOf(name, data, shape, true);
     at = 0;
   }
   const copy = (level: unknown, depth: number, place: string): void => {
@@ -309,22 +295,12 @@ export function flatten(where: string, name: string, nested: readonly unknown[],
     }
   };
   copy(nested, 0, "");
-  if (typed && single) return { name, data: Float32Array.from(data), shape, precision: "float32" };
-  return { name, data, shape, precision: "float64", lent: true };
+  if (typed && single) return operandOf(name, Float32Array.from(data), shape);
+  return operandOf(name, data, shape, true);
 }
 
-/** Reads an array to write to, for `"value"` or a gradient; `address` is what {@link addressOf} says of it. */
-export function readOutput(
-  where: string,
-  of: string,
-  value: unknown,
-  address: number,
-  length: number,
-): FloatArray {
-  if (address !== 0) {
-    const { data } = value as Tensor;
-    if (data.length === length) return data;
-  }
+/** Reads an array to write to, for `"value"` or a gradient. */
+export function readOutput(where: string, of: string, value: unknown, length: number): FloatArray {
   const name = of === "value" ? "out.value" : `out.grads.${of}`;
   const data = isTyped(value)
     ? value
@@ -371,8 +347,7 @@ export function broadcastShape(a: readonly number[], b: readonly number[]): read
 
 /** Calls `visit(i, j)` for each element i of a shape, with j the element of the broadcast operand that stands there. */
 export function walk(
-  shape: readonly number[],
-  strides: readonly number[],
+  { shape, strides }: { readonly shape: readonly number[]; readonly strides: readonly number[] },
   visit: (i: number, j: number) => void,
 ): void {
   const size = sizeOf(shape);

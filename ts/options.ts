@@ -1,5 +1,5 @@
 /** Reading options: one small function per kind, and a table of them per loss. */
-import { describe, fail, quoted, wrongType } from "./errors.js";
+import { describe, fail, isRecord, quoted, wrongType } from "./errors.js";
 import { type Operand, readOperand } from "./input.js";
 
 /** Checks one option and gives what the loss computes with. */
@@ -39,15 +39,25 @@ export function number(
   };
 }
 
-/** true or false. */
-export function flag(fallback: boolean): Option<boolean> {
+/** A value of one type of JavaScript's. */
+function ofType<T>(type: "boolean" | "function", fallback: T, expected: string): Option<T> {
   return {
     fallback,
     read(where, name, value) {
-      if (typeof value !== "boolean") wrongType(where, name, value, "true or false");
-      return value;
+      if (typeof value !== type) wrongType(where, name, value, expected);
+      return value as T;
     },
   };
+}
+
+/** true or false. */
+export function flag(fallback: boolean): Option<boolean> {
+  return ofType("boolean", fallback, "true or false");
+}
+
+/** A function, or nothing. */
+export function callback<F>(): Option<F | undefined> {
+  return ofType<F | undefined>("function", undefined, "a function");
 }
 
 /** One of some words. */
@@ -83,17 +93,6 @@ export function anything(): Option<unknown> {
   return { fallback: undefined, read: (_where, _name, value) => value };
 }
 
-/** A function, or nothing. */
-export function callback<F>(): Option<F | undefined> {
-  return {
-    fallback: undefined,
-    read(where, name, value) {
-      if (typeof value !== "function") wrongType(where, name, value, "a function");
-      return value as F;
-    },
-  };
-}
-
 /** A table of options. */
 export type OptionTable = { readonly [name: string]: Option<unknown> };
 /** What reading a table gives. */
@@ -108,13 +107,9 @@ export function defaultsOf<T extends OptionTable>(table: T): OptionValues<T> {
   return values as OptionValues<T>;
 }
 
-/** The options that the driver itself knows. */
-export const COMMON = {
-  reduction: /* @__PURE__ */ anything(),
-  upstream: /* @__PURE__ */ anything(),
-  wrt: /* @__PURE__ */ anything(),
-  out: /* @__PURE__ */ anything(),
-};
+/** An option that the driver itself knows: it has one table for all of them. */
+const OWN = /* @__PURE__ */ anything();
+export const COMMON = { reduction: OWN, upstream: OWN, wrt: OWN, out: OWN };
 /** What was given for each of them. */
 export type Common = { [name in keyof typeof COMMON]: unknown };
 
@@ -130,22 +125,17 @@ export function readOptions<T extends OptionTable>(
   common?: Common,
 ): OptionValues<T> {
   if (given === undefined) return defaults;
-  if (typeof given !== "object" || given === null || Array.isArray(given) || ArrayBuffer.isView(given)) {
-    wrongType(where, "options", given, "an object");
-  }
+  if (!isRecord(given)) wrongType(where, "options", given, "an object");
   let none = true;
   let values: Record<string, unknown> = defaults;
   for (const name in given) {
     none = false;
-    const value = (given as Record<string, unknown>)[name];
+    const value = given[name];
     const option = table[name];
     // what an object has of its own accord (toString) is no option
     if (option?.read === undefined) unknown(where, name, Object.keys(table));
     if (value === undefined) continue;
-    if (option === COMMON.out) (common as Common).out = value;
-    else if (option === COMMON.wrt) (common as Common).wrt = value;
-    else if (option === COMMON.reduction) (common as Common).reduction = value;
-    else if (option === COMMON.upstream) (common as Common).upstream = value;
+    if (option === OWN) (common as Common)[name as keyof Common] = value;
     else {
       if (values === defaults) values = { ...defaults };
       values[name] = option.read(where, name, value);

@@ -1,8 +1,9 @@
 /** Tensors: numbers with a shape, on arrays of the user's or in the core's memory. */
 import { type Lodging, lodge } from "#engine";
 import { fail, shapeText, wrongType } from "./errors.js";
-import { ADDRESS, checkShape, isTyped, made, sizeOf } from "./input.js";
+import { checkShape, isTyped, made, sizeOf } from "./input.js";
 import { checkChoice } from "./options.js";
+import { ADDRESS } from "./runtime/lodging.js";
 import type { DType, FloatArray, Tensor, TypedArray } from "./types.js";
 
 /**
@@ -37,14 +38,12 @@ const DISPOSE: typeof Symbol.dispose = Symbol.dispose ?? Symbol.for("Symbol.disp
 function inArray(dtype: DType, length: number): Lodging {
   const view =
     dtype === "float32" ? made("allocate", Float32Array, length) : made("allocate", Float64Array, length);
-  return { address: 0, view: () => view, give() {} };
+  return { address: undefined, view: () => view, give() {} };
 }
 
 /** A tensor in the core's memory: see {@link allocate}. */
 export class AllocatedTensor<A extends FloatArray = FloatArray> implements Tensor<A> {
   #lodging: Lodging | undefined;
-  /** That of the lodging: it is asked for at every call. */
-  #address: number;
   /** The lengths of the axes. */
   declare readonly shape: readonly number[];
   /** The precision. */
@@ -59,7 +58,6 @@ export class AllocatedTensor<A extends FloatArray = FloatArray> implements Tenso
       dtype: { value: dtype, enumerable: true },
     });
     this.#lodging = lodge(dtype, length) ?? inArray(dtype, length);
-    this.#address = this.#lodging.address;
   }
 
   /**
@@ -73,9 +71,9 @@ export class AllocatedTensor<A extends FloatArray = FloatArray> implements Tenso
     return this.#lodging.view() as A;
   }
 
-  /** @internal 0 where the numbers are not in the core's memory, or were given back. */
-  get [ADDRESS](): number {
-    return #address in this ? this.#address : 0;
+  /** @internal undefined where the numbers are not in the core's memory, or were given back. */
+  get [ADDRESS](): number | undefined {
+    return #lodging in this ? this.#lodging?.address : undefined;
   }
 
   /** Whether {@link dispose} was called. */
@@ -87,7 +85,6 @@ export class AllocatedTensor<A extends FloatArray = FloatArray> implements Tenso
   dispose(): void {
     this.#lodging?.give();
     this.#lodging = undefined;
-    this.#address = 0;
   }
 
   /** `using x = allocate(...)` disposes of it at the end of the block. */

@@ -1,18 +1,11 @@
 /** Connectionist temporal classification: a loss between steps of logits and labels that do not say where they stand. */
 import { type Plan as Batch, door } from "#door/ctc";
 import { define, type Family } from "../define.js";
+import { giveBack, lend } from "../input.js";
 import { flag } from "../options.js";
 import { type CtcReference, ctcLoss as reference } from "../reference/ctc.js";
 import type { Input, Loss } from "../types.js";
-import {
-  type CtcLayout,
-  type CtcTargets,
-  OF_TARGETS,
-  type Read,
-  readSequences,
-  Spare,
-  spares,
-} from "./ctc/sequences.js";
+import { type CtcLayout, type CtcTargets, OF_TARGETS, type Read, readSequences } from "./ctc/sequences.js";
 
 export * from "./ctc/decode.js";
 export * from "./ctc/posteriors.js";
@@ -22,45 +15,28 @@ interface Plan extends Batch, Read {
   readonly factors: Float64Array;
 }
 
-const spare = {
-  .../* @__PURE__ */ spares(),
-  factors: /* @__PURE__ */ new Spare<Float64Array>(Float64Array),
-};
-
 const family: Family<Plan, CtcReference> = {
   door,
   plan(call) {
-    const read = readSequences(call, spare);
+    const read = readSequences(call);
     const { samples, single, targetLengths } = read;
     const mean = call.reduction === "mean";
     const backward = call.wants("logits");
     call.lossShape = single ? [] : [samples];
     if (mean) call.divisor = samples;
-    const factors: Float64Array = spare.factors.take(samples);
-    for (let n = 0; n < samples; n++) {
+    const factors = lend(call.where, Float64Array, samples);
+    for (let n = 0; n < samples; n++)
       factors[n] = mean ? 1 / (samples * Math.max(1, targetLengths[n] as number)) : 1;
-    }
-    call.upstreamPerLoss(factors, factors as Float64Array<ArrayBuffer>);
+    call.upstreamPerLoss(factors);
     call.valueSlot("double");
     call.gradientSlot(0);
-    call.doubles(backward ? factors : undefined);
+    call.own(backward ? factors : undefined);
     const zeroInfinity = call.options.zeroInfinity as boolean;
     return { ...read, zeroInfinity, perLabel: mean, backward, factors };
   },
-  slots: {
-    logits: 0,
-    targets: 1,
-    inputLengths: 2,
-    targetLengths: 3,
-    values: 4,
-    grad: 5,
-    factors: 6,
-  },
   finish(_call, { inputLengths, targetLengths, factors, targets }) {
-    spare.inputLengths.give(inputLengths);
-    spare.targetLengths.give(targetLengths);
-    spare.factors.give(factors);
-    if (targets.own) spare.labels.give(targets.labels);
+    for (const array of [inputLengths, targetLengths, factors]) giveBack(array);
+    if (targets.own) giveBack(targets.labels);
   },
 };
 

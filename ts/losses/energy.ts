@@ -41,17 +41,15 @@ const energy = /* @__NO_SIDE_EFFECTS__ */ (indices = false): Family<Plan, Energy
     const cloud = readCoordinates(call, rows, columns);
     call.lossShape = leading;
     if (call.reduction === "mean") call.divisor = rows;
-    call.real(present === undefined ? energies : withoutAbsent(energies, present));
-    call.ints(answers);
-    call.ints(lengthsOf(energies, present, rows, columns));
-    call.real(table);
-    call.doubles(cloud.data);
+    call.take(present === undefined ? energies : withoutAbsent(energies, present));
+    call.own(answers);
+    call.own(lengthsOf(energies, present, rows, columns));
+    call.take(table);
+    call.own(cloud.data);
     call.valueSlot();
-    if (indices) {
-      const result = new Int32Array(rows);
-      call.result(result);
-      call.extras = { index: result };
-    } else call.absent();
+    const index = indices ? new Int32Array(rows) : undefined;
+    call.own(index, true);
+    if (indices) call.extras = { index };
     call.gradientSlot(0);
     call.upstreamSlot();
     return {
@@ -63,16 +61,7 @@ const energy = /* @__NO_SIDE_EFFECTS__ */ (indices = false): Family<Plan, Energy
       epsilon: epsilonOf(call),
     };
   },
-  slots: {
-    energies: 0,
-    answers: 1,
-    table: 3,
-    coordinates: 4,
-    values: 5,
-    indices: 6,
-    grad: 7,
-    upstream: 8,
-  },
+  js: reference.runEnergy,
 });
 
 /** Energies in any form that inputs have, or ragged: one array of energies per sample, of its own length. */

@@ -36,32 +36,22 @@ const pointwise = /* @__NO_SIDE_EFFECTS__ */ (rules: Rules = {}): Family<Plan, P
     const count = sizeOf(shape);
     if (call.reduction === "mean") call.divisor = count;
     else if (call.reduction === "batchmean") call.divisor = call.input(0).shape[0] ?? 1;
-    const { inputs } = call;
-    for (let i = 0; i < inputs.length; i++) {
-      const slot = call.broadcast(inputs[i], shape, shapes?.[i]);
-      if (rules.domain?.input === i) call.check(rules.domain, slot);
+    for (let i = 0; i < 3; i++) {
+      const slot = call.take(call.inputs[i], shape, shapes?.[i]);
+      if (rules.domain?.input === i) {
+        call.domain = rules.domain;
+        call.checked = slot;
+      }
     }
-    if (inputs.length < 3) call.absent();
     const { weight, posWeight } = call.options as { weight?: Operand; posWeight?: Operand };
-    call.broadcast(factors(call, weight, shape), shape);
-    call.broadcast(factors(call, posWeight, shape), shape);
+    for (const factors of [weight, posWeight]) {
+      if (factors !== undefined) checkBroadcast(call, factors, shape);
+      call.take(factors, shape);
+    }
     call.valueSlot();
-    for (let i = 0; i < inputs.length; i++) call.gradientSlot(i, shape, shapes?.[i]);
-    if (inputs.length < 3) call.absent();
+    for (let i = 0; i < 3; i++) call.gradientSlot(i, shape, shapes?.[i]);
     call.upstreamSlot();
     return { count };
-  },
-  slots: {
-    a: 0,
-    b: 1,
-    c: 2,
-    weight: 3,
-    posWeight: 4,
-    values: 5,
-    gradA: 6,
-    gradB: 7,
-    gradC: 8,
-    upstream: 9,
   },
   js: reference.runPointwise,
 });
@@ -76,20 +66,15 @@ function same(call: Call): readonly number[] {
 
 /** The target broadcasts to the input. */
 function likeInput(call: Call): readonly number[] {
-  const { shape } = call.input(0);
-  if (broadcastStrides(call.input(1).shape, shape) === undefined) {
-    const expected = `a shape that broadcasts to that of ${call.input(0).name}: ${shapeText(shape)}`;
-    wrongShape(call.where, call.input(1), expected);
-  }
+  const { name, shape } = call.input(0);
+  checkBroadcast(call, call.input(1), shape, ` that of ${name}:`);
   return shape;
 }
 
-/** An option that is an array of factors: its shape broadcasts to that of the losses. */
-function factors(call: Call, given: Operand | undefined, shape: readonly number[]): Operand | undefined {
-  if (given !== undefined && broadcastStrides(given.shape, shape) === undefined) {
-    wrongShape(call.where, given, `a shape that broadcasts to ${shapeText(shape)}`);
-  }
-  return given;
+/** Refuses an array whose shape does not broadcast to this one. */
+function checkBroadcast(call: Call, given: Operand, shape: readonly number[], of = ""): void {
+  if (broadcastStrides(given.shape, shape) === undefined)
+    wrongShape(call.where, given, `a shape that broadcasts to${of} ${shapeText(shape)}`);
 }
 
 const INPUT: InputRow = { name: "input", differentiable: true };
@@ -113,7 +98,6 @@ const INPUT_AND_FIXED_TARGET: readonly InputRow[] = [INPUT, { name: "target" }];
 export const l1Loss: Loss<[input: Input, target: Input], "input" | "target"> = /* @__PURE__ */ define({
   name: "l1Loss",
   inputs: INPUT_AND_TARGET,
-  options: {},
   family: pointwise(),
   reference: reference.l1Loss,
 });
@@ -136,7 +120,6 @@ export const l1Loss: Loss<[input: Input, target: Input], "input" | "target"> = /
 export const mseLoss: Loss<[input: Input, target: Input], "input" | "target"> = /* @__PURE__ */ define({
   name: "mseLoss",
   inputs: INPUT_AND_TARGET,
-  options: {},
   family: pointwise(),
   reference: reference.mseLoss,
 });
@@ -168,7 +151,6 @@ export const smoothL1Loss: Loss<[input: Input, target: Input], "input" | "target
     options: { beta: number(1, { least: 0 }) },
     family: pointwise(),
     reference: reference.smoothL1Loss,
-    parameters: ["beta"],
   });
 
 /** Options of {@link huberLoss}. */
@@ -198,7 +180,6 @@ export const huberLoss: Loss<[input: Input, target: Input], "input" | "target", 
     options: { delta: number(1, { above: 0 }) },
     family: pointwise(),
     reference: reference.huberLoss,
-    parameters: ["delta"],
   });
 
 /** Options of {@link bceLoss}. */
@@ -315,7 +296,6 @@ export const klDivLoss: Loss<[input: Input, target: Input], "input" | "target", 
     reductions: ["batchmean"],
     family: pointwise(),
     reference: reference.klDivLoss,
-    parameters: ["logTarget"],
   });
 
 /** Options of {@link poissonNllLoss}. */
@@ -351,7 +331,6 @@ export const poissonNllLoss: Loss<[input: Input, target: Input], "input", Poisso
     options: { logInput: flag(true), full: flag(false), eps: number(1e-8, { least: 0 }) },
     family: pointwise(),
     reference: reference.poissonNllLoss,
-    parameters: ["logInput", "full", "eps"],
   });
 
 /**
@@ -371,7 +350,6 @@ export const poissonNllLoss: Loss<[input: Input, target: Input], "input", Poisso
 export const softMarginLoss: Loss<[input: Input, target: Input], "input"> = /* @__PURE__ */ define({
   name: "softMarginLoss",
   inputs: INPUT_AND_FIXED_TARGET,
-  options: {},
   family: pointwise({ shape: likeInput }),
   reference: reference.softMarginLoss,
 });
@@ -409,7 +387,6 @@ export const sigmoidFocalLoss: Loss<[input: Input, target: Input], "input", Sigm
     options: { alpha: number(0.25, { most: 1 }), gamma: number(2, { least: 0 }) },
     family: pointwise({ shape: same }),
     reference: reference.sigmoidFocalLoss,
-    parameters: ["alpha", "gamma"],
   });
 
 /** Options of {@link gaussianNllLoss}. */
@@ -466,7 +443,6 @@ export const gaussianNllLoss: Loss<
     domain: { input: 2, kind: 2, holds: (x) => !(x < 0), expected: "a variance: 0 or more" },
   }),
   reference: reference.gaussianNllLoss,
-  parameters: ["full", "eps"],
 });
 
 /** Options of {@link marginRankingLoss}. */
@@ -514,7 +490,6 @@ export const marginRankingLoss: Loss<
   options: { margin: number(0) },
   family: pointwise({ shape: ofSameRank }),
   reference: reference.marginRankingLoss,
-  parameters: ["margin"],
 });
 
 /** Options of {@link hingeEmbeddingLoss}. */
@@ -549,5 +524,4 @@ export const hingeEmbeddingLoss: Loss<[input: Input, target: Input], "input", Hi
       domain: { input: 1, kind: 1, holds: (t) => t === 1 || t === -1, expected: "1 or -1" },
     }),
     reference: reference.hingeEmbeddingLoss,
-    parameters: ["margin"],
   });

@@ -3,9 +3,18 @@
  * axis that they rest on.
  */
 import { door, type Plan } from "#door/rowwise";
-import { type Call, define, type Family, type InputRow, readLabels } from "../define.js";
-import { arrayOf, describe, fail, shapeText, wrongShape, wrongType } from "../errors.js";
-import { checkBuffer, isTyped, type Operand, readOperand, sameShape, sizeOf } from "../input.js";
+import {
+  type Call,
+  define,
+  type Family,
+  type InputRow,
+  isWhole,
+  NOWHERE,
+  raggedRows,
+  readLabels,
+} from "../define.js";
+import { arrayOf, describe, fail, shapeText, wrongShape } from "../errors.js";
+import { type Operand, readOperand, sameShape, sizeOf } from "../input.js";
 import { array, choice, number } from "../options.js";
 import type { RowwiseReference } from "../reference/rowwise.js";
 import * as reference from "../reference/rowwise.js";
@@ -45,28 +54,18 @@ const rowwise = (
     const weight = readWeight(call, columns);
     const labels = readTargets(call, targets, input, leading, columns);
     if (call.reduction === "mean") call.divisor = divisor(call, labels, weight, rows);
-    call.real(input);
-    call.ints(labels);
-    const scores = targets !== "none" && labels === undefined ? call.input(1) : undefined;
-    call.real(scores);
-    call.real(weight);
+    call.take(input);
+    call.own(labels);
+    const scores = targets === "none" || labels !== undefined ? undefined : call.input(1);
+    call.take(scores);
+    call.take(weight);
     call.valueSlot();
     call.gradientSlot(0);
-    if (scores !== undefined) call.gradientSlot(1);
-    else call.absent();
+    call.gradientSlot(scores === undefined ? NOWHERE : 1);
     call.upstreamSlot();
     return { rows, columns, inner };
   },
-  slots: {
-    input: 0,
-    labels: 1,
-    target: 2,
-    weight: 3,
-    values: 4,
-    gradInput: 5,
-    gradTarget: 6,
-    upstream: 7,
-  },
+  js: reference.runRowwise,
 });
 
 function readWeight(call: Call, columns: number): Operand | undefined {
@@ -108,22 +107,18 @@ function readSets(call: Call, shape: readonly number[], columns: number): Int32A
   const rows = shape.length === 2 ? (shape[0] as number) : 1;
   const expected = `a class index in [0, ${columns}), or -1 at the end`;
   if (Array.isArray(given)) {
-    const sets = (shape.length === 2 ? given : [given]) as unknown[];
-    if (sets.length !== rows)
-      fail("SHAPE", call.where, "target", arrayOf(sets.length), `one set of labels per row: ${rows}`);
+    const single = shape.length !== 2;
+    const sets = raggedRows(call.where, "target", given, rows, single, "one set of labels per row");
     const labels = new Int32Array(rows * columns).fill(-1);
     sets.forEach((set, row) => {
-      const place = shape.length === 2 ? `[${row}]` : "";
-      if (isTyped(set)) checkBuffer(call.where, `target${place}`, set);
-      else if (!Array.isArray(set)) wrongType(call.where, "target", set, "an array of labels", place);
+      const place = single ? "" : `[${row}]`;
       if (set.length > columns)
         fail("LENGTH", call.where, "target", arrayOf(set.length), `at most ${columns} labels`, place);
       for (let i = 0; i < set.length; i++) {
-        const item: unknown = set[i];
+        const item = set[i];
         const label = typeof item === "bigint" ? Number(item) : item;
-        if (typeof label !== "number" || !Number.isInteger(label) || label < -1 || label >= columns) {
+        if (!isWhole(label, -1, columns))
           fail("LABEL", call.where, "target", describe(item), expected, `${place}[${i}]`);
-        }
         labels[row * columns + i] = label;
       }
     });
@@ -214,7 +209,6 @@ export const crossEntropyLoss: Loss<[input: Input, target: Input], "input" | "ta
     options: { weight, ignoreIndex, labelSmoothing: number(0, { least: 0, most: 1 }) },
     family: rowwise("classes or probabilities", "position"),
     reference: reference.crossEntropyLoss,
-    parameters: ["ignoreIndex", "labelSmoothing"],
   });
 
 /** Options of {@link nllLoss}. */
@@ -248,7 +242,6 @@ export const nllLoss: Loss<[input: Input, target: Input], "input", NllOptions> =
   options: { weight, ignoreIndex },
   family: rowwise("classes", "position"),
   reference: reference.nllLoss,
-  parameters: ["ignoreIndex"],
 });
 
 /** Options of {@link multiMarginLoss}. */
@@ -287,7 +280,6 @@ export const multiMarginLoss: Loss<[input: Input, target: Input], "input", Multi
     },
     family: rowwise("classes"),
     reference: reference.multiMarginLoss,
-    parameters: ["p", "margin"],
   });
 
 /**
@@ -315,7 +307,6 @@ export const multiLabelMarginLoss: Loss<
     { name: "input", differentiable: true },
     { name: "target", raw: true },
   ],
-  options: {},
   family: rowwise("sets"),
   reference: reference.multiLabelMarginLoss,
 });
@@ -370,7 +361,6 @@ export const multiLabelSoftMarginLoss: Loss<
 export const logSumExp: Mapping<[input: Input], "input"> = /* @__PURE__ */ define({
   name: "logSumExp",
   inputs: INPUT_ALONE,
-  options: {},
   mapping: true,
   family: rowwise("none"),
   reference: reference.logSumExp,
@@ -393,7 +383,6 @@ export const logSumExp: Mapping<[input: Input], "input"> = /* @__PURE__ */ defin
 export const logSoftmax: Mapping<[input: Input], "input"> = /* @__PURE__ */ define({
   name: "logSoftmax",
   inputs: INPUT_ALONE,
-  options: {},
   mapping: true,
   family: rowwise("none", "number"),
   reference: reference.logSoftmax,
@@ -416,7 +405,6 @@ export const logSoftmax: Mapping<[input: Input], "input"> = /* @__PURE__ */ defi
 export const softmax: Mapping<[input: Input], "input"> = /* @__PURE__ */ define({
   name: "softmax",
   inputs: INPUT_ALONE,
-  options: {},
   mapping: true,
   family: rowwise("none", "number"),
   reference: reference.softmax,

@@ -21,7 +21,7 @@ import {
   wrongLength,
 } from "../input.js";
 import { flag, number } from "../options.js";
-import type { Vectors, VectorsReference } from "../reference/vectors.js";
+import type { VectorsReference } from "../reference/vectors.js";
 import * as reference from "../reference/vectors.js";
 import type { Input, Loss, Mapping } from "../types.js";
 
@@ -30,12 +30,7 @@ type Layout = "pairs" | "labelled pairs" | "triplets";
 
 interface Plan extends Lengths {
   /** What a caller's own distance gave: it is called before arrays are placed, for it may call this library itself. */
-  readonly planned?: Planned;
-}
-interface Planned {
-  readonly sum: number;
-  readonly values: Float64Array;
-  readonly grads: readonly (Float64Array | undefined)[];
+  readonly measured: readonly reference.Measured[] | undefined;
 }
 
 const SIGNS: Domain = { input: 2, kind: 1, holds: (t) => t === 1 || t === -1, expected: "1 or -1" };
@@ -57,37 +52,18 @@ const vectors = /* @__NO_SIDE_EFFECTS__ */ (layout: Layout): Family<Plan, Vector
     call.lossShape = leading;
     if (call.reduction === "mean") call.divisor = count;
     const { distance } = call.options;
-    const planned =
-      typeof distance === "function"
-        ? ownDistance(call, distance as Distance, shape, count, length)
-        : undefined;
-    for (let i = 0; i < 3; i++) {
-      if (i < inputs && planned === undefined) call.broadcast(call.inputs[i], shape);
-      else call.absent();
-    }
-    const targets = call.broadcast(target, leading);
-    if (target !== undefined) call.check(SIGNS, targets);
+    const measured = typeof distance === "function" ? measure(call, distance as Distance, shape) : undefined;
+    call.planned = measured !== undefined;
+    for (let i = 0; i < 3; i++)
+      call.take(i < inputs && measured === undefined ? call.inputs[i] : undefined, shape);
+    call.checked = call.take(target, leading);
+    call.domain = target && SIGNS;
     call.valueSlot();
-    for (let i = 0; i < 3; i++) {
-      if (i < inputs) call.gradientSlot(i, shape);
-      else call.absent();
-    }
-    if (planned === undefined) call.upstreamSlot();
-    else call.absent();
-    return planned === undefined ? { count, length } : { count, length, planned };
+    for (let i = 0; i < 3; i++) call.gradientSlot(i, shape);
+    call.upstreamSlot();
+    return { count, length, measured };
   },
-  slots: { a: 0, b: 1, c: 2, target: 3, values: 4, gradA: 5, gradB: 6, gradC: 7, upstream: 8 },
-  js(run, given: Vectors & Plan) {
-    const { planned, values, gradA, gradB, gradC } = given;
-    if (planned !== undefined) {
-      values?.set(planned.values);
-      gradA?.set(planned.grads[0] as Float64Array);
-      gradB?.set(planned.grads[1] as Float64Array);
-      gradC?.set(planned.grads[2] as Float64Array);
-      return planned.sum;
-    }
-    return run(given);
-  },
+  js: reference.runVectors,
 });
 
 /** One target for one pair [D], or a row of targets for a row of pairs [N, D], as PyTorch. */
@@ -108,78 +84,53 @@ function withTarget(call: Call, target: Operand | undefined, leading: readonly n
   return shape;
 }
 
-/** Runs a caller's own distance on copies of the inputs. */
-function ownDistance(
-  call: Call,
-  distance: Distance,
-  shape: readonly number[],
-  count: number,
-  length: number,
-): Planned {
-  const copies = [0, 1, 2].map((i) => copyOf(call.where, call.input(i), shape));
-  const upstream = call.upstreamPerLoss(new Float64Array(count).fill(1 / call.divisor));
-  const values = new Float64Array(count);
-  const grads = [0, 1, 2].map((i) =>
-    call.wants(call.input(i).name) ? new Float64Array(count * length) : undefined,
-  );
-  const [, margin, , swap] = call.parameters as [number, number, number, number];
-  const checked = (x: Float64Array, y: Float64Array): DistanceAndGrad =>
-    checkDistance(call, distance(x, y), length);
-  const sum = reference.tripletsByDistance(
-    {
-      count,
-      length,
-      a: copies[0] as Float64Array,
-      b: copies[1] as Float64Array,
-      c: copies[2] as Float64Array,
-      target: undefined,
-      values,
-      gradA: grads[0],
-      gradB: grads[1],
-      gradC: grads[2],
-      upstream,
-      scale: 1,
-      parameters: [],
-    },
-    checked,
-    margin,
-    swap === 1,
-  );
-  call.planned = true;
-  return { sum, values, grads };
+/** Asks a caller's own distance for the pairs of each triplet, on copies of their vectors. */
+function measure(call: Call, distance: Distance, shape: readonly number[]): reference.Measured[] {
+  const copies = call.inputs.map((input) => copyOf(call.where, input as Operand, shape));
+  const length = shape[shape.length - 1] ?? 1;
+  const pairs = [
+    [0, 1],
+    [0, 2],
+    [1, 2],
+  ].slice(0, call.options.swap === true ? 3 : 2) as [number, number][];
+  const measured: reference.Measured[] = [];
+  for (let first = 0; first < sizeOf(shape); first += length) {
+    const vector = (i: number) => (copies[i] as Float64Array).slice(first, first + length);
+    for (const [x, y] of pairs) measured.push(readDistance(call, distance(vector(x), vector(y)), length));
+  }
+  return measured;
 }
 
 function copyOf(where: string, { data, shape }: Operand, wide: readonly number[]): Float64Array {
   const copy = made(where, Float64Array, sizeOf(wide));
-  walk(wide, broadcastStrides(shape, wide) as number[], (i, j) => {
+  walk({ shape: wide, strides: broadcastStrides(shape, wide) as number[] }, (i, j) => {
     copy[i] = Number(data[j]);
   });
   return copy;
 }
 
-/** What a caller's distance gave is what it should have given. */
-function checkDistance(call: Call, given: DistanceAndGrad, length: number): DistanceAndGrad {
-  const { where } = call;
+/** What a caller's distance gave, if it is what it should have given. Gradients are copied: it may use their arrays again. */
+function readDistance(
+  { where, gradients }: Call,
+  given: DistanceAndGrad,
+  length: number,
+): reference.Measured {
   if (typeof given !== "object" || given === null)
     wrongType(where, "distance(x, y)", given, "an object { value, gradX, gradY }");
   // each property is asked for once: what was checked is what is used
   const { value, gradX, gradY } = given;
-  const read = { value, gradX, gradY };
   if (typeof value !== "number") wrongType(where, "distance(x, y).value", value, "a number");
-  if (!call.gradients) return read;
-  for (const name of ["gradX", "gradY"] as const) {
+  const slopes = (name: string, grad: unknown): Float64Array => {
     const argument = `distance(x, y).${name}`;
-    const grad: unknown = read[name];
     if (!Array.isArray(grad) && !isTyped(grad)) wrongType(where, argument, grad, arrayOf(length));
-    const slopes = grad as ArrayLike<unknown>;
-    const own = slopes.length;
-    if (own !== length) wrongLength(where, argument, own, length);
-    for (let i = 0; i < own; i++) {
-      const slope = slopes[i];
-      if (typeof slope !== "number") wrongType(where, argument, slope, "a number", `[${i}]`);
-    }
-  }
-  return read;
+    if (grad.length !== length) wrongLength(where, argument, grad.length, length);
+    return Float64Array.from(grad as ArrayLike<unknown>, (slope, i) =>
+      typeof slope === "number" ? slope : wrongType(where, argument, slope, "a number", `[${i}]`),
+    );
+  };
+  return gradients
+    ? { value, gradX: slopes("gradX", gradX), gradY: slopes("gradY", gradY) }
+    : { value, gradX: [], gradY: [] };
 }
 
 const PAIR: readonly InputRow[] = [
@@ -225,7 +176,6 @@ export const pairwiseDistance: Mapping<[x1: Input, x2: Input], "x1" | "x2", Pair
     mapping: true,
     family: vectors("pairs"),
     reference: reference.pairwiseDistance,
-    parameters: ["p", "eps"],
   });
 
 /**
@@ -248,7 +198,6 @@ export const pairwiseDistance: Mapping<[x1: Input, x2: Input], "x1" | "x2", Pair
 export const cosineSimilarity: Mapping<[x1: Input, x2: Input], "x1" | "x2"> = /* @__PURE__ */ define({
   name: "cosineSimilarity",
   inputs: PAIR,
-  options: {},
   mapping: true,
   family: vectors("pairs"),
   reference: reference.cosineSimilarity,
@@ -292,7 +241,6 @@ export const cosineEmbeddingLoss: Loss<
   options: { margin: number(0) },
   family: vectors("labelled pairs"),
   reference: reference.cosineEmbeddingLoss,
-  parameters: ["margin"],
 });
 
 /** Options of {@link tripletMarginLoss}. */
@@ -334,14 +282,13 @@ export const tripletMarginLoss: Loss<
   name: "tripletMarginLoss",
   inputs: TRIPLET,
   options: {
-    margin: number(1, { above: 0 }),
     p: number(2, { least: 1 }),
+    margin: number(1, { above: 0 }),
     eps: number(1e-6),
     swap: flag(false),
   },
   family: vectors("triplets"),
   reference: reference.tripletMarginLoss,
-  parameters: ["p", "margin", "eps", "swap"],
 });
 
 /** A distance of two vectors, and its gradient with respect to each. */

@@ -11,6 +11,7 @@
  * to the size of a logarithm, which grows with every step. The largest logit of each step is taken out of it, and the softmax's
  * denominators, which are 1 or more then, come in at the end.
  */
+import { logSumExpOf } from "../math.js";
 import type { FloatArray } from "../types.js";
 
 /** How a batch of samples is laid out. */
@@ -25,30 +26,35 @@ export interface Layout {
   readonly blank: number;
 }
 
-/** A batch of samples. */
-export interface Inputs extends Layout {
-  readonly logits: FloatArray;
+/** The arrays that every function of a batch begins with. */
+export type Inputs = readonly [
+  logits: FloatArray,
   /** Class indices, [samples, labels]. */
-  readonly targets: Int32Array;
-  readonly inputLengths: Int32Array;
-  readonly targetLengths: Int32Array;
-}
+  targets: Int32Array,
+  inputLengths: Int32Array,
+  targetLengths: Int32Array,
+];
 
-/** What {@link ctcLoss} takes beside. Arrays that are not given or not asked for are undefined. */
-export interface Sequences extends Inputs {
+/** What {@link ctcLoss} is told beside. */
+interface LossLayout extends Layout {
   readonly zeroInfinity: boolean;
   /** Whether each loss is divided by max(1, its target's length) in the sum. */
   readonly perLabel: boolean;
-  /** The single losses come here. */
-  readonly values: FloatArray | undefined;
-  /** Laid out as the logits. */
-  readonly grad: FloatArray | undefined;
-  /** What multiplies the gradient of each sample. */
-  readonly factors: FloatArray | undefined;
 }
 
 /** A loss over sequences: writes what is asked for and gives the sum of the losses. */
-export type CtcReference = (s: Sequences) => number;
+export type CtcReference = (
+  layout: LossLayout,
+  arrays: readonly [
+    ...Inputs,
+    /** The single losses come here. */
+    values: FloatArray | undefined,
+    /** Laid out as the logits. */
+    grad: FloatArray | undefined,
+    /** What multiplies the gradient of each sample. */
+    factors: FloatArray | undefined,
+  ],
+) => number;
 
 /** One sample: logits [steps, classes] whose rows are `stride` apart, and its target. */
 export interface Sample {
@@ -115,18 +121,10 @@ export function normalisers(sample: Sample): { max: Float64Array; log: Float64Ar
   const max = new Float64Array(steps);
   const log = new Float64Array(steps);
   for (let t = 0; t < steps; t++) {
-    const row = first + t * stride;
-    let largest = -Infinity;
-    for (let c = 0; c < classes; c++) {
-      const x = logits[row + c] as number;
-      if (x > largest || Number.isNaN(x)) largest = x;
-    }
-    let sum = 0;
-    for (let c = 0; c < classes; c++) sum += Math.exp((logits[row + c] as number) - largest);
-    // NaN where there is NaN, +Infinity, or nothing but -Infinity
-    if (Number.isNaN(sum)) return undefined;
+    const [largest, rest] = logSumExpOf(logits, first + t * stride, classes);
+    if (!Number.isFinite(largest)) return undefined;
     max[t] = largest;
-    log[t] = Math.log(sum);
+    log[t] = rest;
   }
   return { max, log };
 }
@@ -318,27 +316,29 @@ export function pass(
 }
 
 /** The n-th sample of a batch, as far as its lengths go. */
-export function sampleOf(b: Inputs, n: number): Sample {
-  const { steps, samples, classes, labels, timeMajor, blank, logits } = b;
+export function sampleOf(layout: Layout, inputs: readonly [...Inputs, ...unknown[]], n: number): Sample {
+  const { steps, samples, classes, labels, timeMajor, blank } = layout;
+  const [logits, targets, inputLengths, targetLengths] = inputs;
   return {
-    steps: b.inputLengths[n] as number,
+    steps: inputLengths[n] as number,
     classes,
     blank,
     logits,
     first: n * (timeMajor ? classes : steps * classes),
     stride: timeMajor ? samples * classes : classes,
-    target: b.targets.subarray(n * labels, n * labels + (b.targetLengths[n] as number)),
+    target: targets.subarray(n * labels, n * labels + (targetLengths[n] as number)),
   };
 }
 
 /** -log of the sum, over all paths that collapse to the target, of prod_t softmax(x_t); the gradient is softmax - occupancy. */
-export const ctcLoss: CtcReference = (b) => {
-  const { classes, blank, grad, factors, values, zeroInfinity, perLabel } = b;
+export const ctcLoss: CtcReference = (layout, arrays) => {
+  const { classes, blank, zeroInfinity, perLabel } = layout;
+  const [, , , , values, grad, factors] = arrays;
   const occupied = new Float64Array(classes);
   grad?.fill(0);
   let sum = 0;
-  for (let n = 0; n < b.samples; n++) {
-    const sample = sampleOf(b, n);
+  for (let n = 0; n < layout.samples; n++) {
+    const sample = sampleOf(layout, arrays, n);
     const { steps, first, stride, target, logits } = sample;
     const factor = factors?.[n] ?? 1;
     const visit = (t: number, occupancy: Float64Array, max: number, log: number): void => {
@@ -362,24 +362,27 @@ export const ctcLoss: CtcReference = (b) => {
   return sum;
 };
 
-/** What {@link ctcPosteriors} takes beside. */
-export interface Posteriors extends Inputs {
-  /** The probability of each symbol at each step given the target, laid out as the logits. */
-  readonly symbols: FloatArray;
-  /** Where it is asked for, that of each state: rows of 2 S + 1 with S the longest target's, laid out as the logits' rows. */
+/** What {@link ctcPosteriors} is told beside. */
+interface PosteriorsLayout extends Layout {
+  /** How many states the longest target has: 2 S + 1. */
+  readonly width: number;
+  /** Where it is asked for, the probability of each state: rows of `width`, laid out as the logits' rows. */
   readonly states: FloatArray | undefined;
 }
 
-/** Writes the probabilities; there is nothing to add up. */
-export function ctcPosteriors(b: Posteriors): number {
-  const { samples, classes, blank, timeMajor, symbols, states } = b;
-  const width = 2 * b.targetLengths.reduce((most, length) => Math.max(most, length), 0) + 1;
+/** Writes the probability of each symbol at each step given the target, laid out as the logits; there is nothing to add up. */
+export function ctcPosteriors(
+  layout: PosteriorsLayout,
+  arrays: readonly [...Inputs, unknown, symbols: FloatArray],
+): number {
+  const { samples, classes, blank, timeMajor, width, states } = layout;
+  const [, , , , , symbols] = arrays;
   symbols.fill(0);
   states?.fill(0);
   for (let n = 0; n < samples; n++) {
-    const sample = sampleOf(b, n);
+    const sample = sampleOf(layout, arrays, n);
     const { first, stride, target } = sample;
-    const stateRow = (t: number): number => (timeMajor ? t * samples + n : n * b.steps + t) * width;
+    const stateRow = (t: number): number => (timeMajor ? t * samples + n : n * layout.steps + t) * width;
     const loss = pass(sample, (t, occupancy) => {
       bySymbol(occupancy, target, blank, symbols, first + t * stride);
       states?.set(occupancy, stateRow(t));

@@ -4,6 +4,7 @@
  *
  * Low energy is good. An answer of energy +Infinity is as if it were not there.
  */
+import { sigmoid, softplus } from "../math.js";
 import type { FloatArray } from "../types.js";
 
 /** What a loss reads and writes. Arrays that are not given or not asked for are undefined. */
@@ -36,6 +37,31 @@ export interface Samples {
 
 /** An energy-based loss: writes what is asked for and gives the sum of the losses. */
 export type EnergyReference = (s: Samples) => number;
+
+/** The arrays of a call, in the order of the kernel's. */
+type Arrays = readonly [
+  energies: FloatArray,
+  answers: Int32Array,
+  lengths: unknown,
+  table: FloatArray | undefined,
+  coordinates: Float64Array | undefined,
+  values: FloatArray | undefined,
+  indices: Int32Array | undefined,
+  grad: FloatArray | undefined,
+  upstream: FloatArray | undefined,
+];
+
+/** Runs a loss over all samples; gives the sum of the losses. */
+export function runEnergy(
+  loss: EnergyReference,
+  plan: Omit<
+    Samples,
+    "energies" | "answers" | "table" | "coordinates" | "values" | "indices" | "grad" | "upstream"
+  >,
+  [energies, answers, , table, coordinates, values, indices, grad, upstream]: Arrays,
+): number {
+  return loss({ ...plan, energies, answers, table, coordinates, values, indices, grad, upstream });
+}
 
 /** One sample: its place among the others, the index of its first energy, its correct answer and that one's energy. */
 interface Sample {
@@ -199,16 +225,6 @@ export const squareExponentialLoss: EnergyReference = /* @__PURE__ */ ofPair((e,
   const repulsion = beta * Math.exp(-o);
   return [e * e + repulsion, 2 * e, -repulsion];
 });
-
-/** log(1 + exp(z)), without overflow. */
-function softplus(z: number): number {
-  return Math.max(z, 0) + Math.log1p(Math.exp(-Math.abs(z)));
-}
-
-function sigmoid(z: number): number {
-  const t = Math.exp(-Math.abs(z));
-  return (z < 0 ? t : 1) / (1 + t);
-}
 
 /** log sum_y exp(-beta E(y) + m(y)) in two parts, -beta least + log, and the probability of each answer. */
 function gibbs(

@@ -4,131 +4,141 @@
  */
 import type { FloatArray } from "../types.js";
 
-/** A block of elements: each loss reads its inputs and writes its losses and their plain derivatives. */
-export interface Elements {
-  readonly count: number;
-  /** The inputs in their order. */
-  readonly a: FloatArray;
-  readonly b: FloatArray;
-  readonly c: FloatArray;
-  readonly posWeight: FloatArray | undefined;
-  readonly value: Float64Array;
-  /** The derivatives with respect to a, b, c: those that a loss has. Writing all of them is cheaper than asking which. */
-  readonly gradA: Float64Array;
-  readonly gradB: Float64Array;
-  readonly gradC: Float64Array;
-  /** The options as numbers, in the order of the kernel's. */
-  readonly parameters: readonly number[];
-}
+/**
+ * A pointwise loss: of so many elements, `x` and `t` being its first two inputs, it writes the losses and their plain derivatives with
+ * respect to both; writing all that it has is cheaper than asking which are wanted. `parameters` are the options as numbers, in
+ * the order of the kernel's. Few losses have a third array of factors or inputs, and its derivative.
+ */
+export type PointwiseReference = (
+  count: number,
+  x: FloatArray,
+  t: FloatArray,
+  value: Float64Array,
+  gradX: Float64Array,
+  gradT: Float64Array,
+  parameters: readonly [number, number, number],
+  third: FloatArray | undefined,
+  gradThird: Float64Array,
+) => void;
 
-/** A pointwise loss. */
-export type PointwiseReference = (e: Elements) => void;
-
-/** All of a call: what goes into {@link Elements}, and what every loss has in common. */
-export interface Pointwise {
+/** How many elements there are, and what all losses have in common. */
+interface Plan {
   readonly count: number;
-  /** The inputs in their order: as many as there are. */
-  readonly a: FloatArray;
-  readonly b: FloatArray;
-  readonly c: FloatArray | undefined;
-  /** A factor per element, of value and gradients. */
-  readonly weight: FloatArray | undefined;
-  readonly posWeight: FloatArray | undefined;
-  /** The single losses and the gradients come here where they are asked for. */
-  readonly values: FloatArray | undefined;
-  readonly gradA: FloatArray | undefined;
-  readonly gradB: FloatArray | undefined;
-  readonly gradC: FloatArray | undefined;
-  /** What flows in from above: a number per loss, and a factor for all. */
-  readonly upstream: FloatArray | undefined;
+  /** What multiplies each gradient. */
   readonly scale: number;
   readonly parameters: readonly number[];
 }
 
+/** The arrays of a call: those that are not given or not asked for are undefined. */
+type Arrays = readonly [
+  a: FloatArray,
+  b: FloatArray,
+  c: FloatArray | undefined,
+  /** A factor per element, of value and gradients. */
+  weight: FloatArray | undefined,
+  posWeight: FloatArray | undefined,
+  /** The single losses come here. */
+  values: FloatArray | undefined,
+  gradA: FloatArray | undefined,
+  gradB: FloatArray | undefined,
+  gradC: FloatArray | undefined,
+  /** What flows in from above: a number per loss. */
+  upstream: FloatArray | undefined,
+];
+
 /** So many elements at a time: the scratch of a block stays in the first cache. */
 const BLOCK = 1024;
-let scratch:
-  | { readonly value: Float64Array; readonly grads: readonly [Float64Array, Float64Array, Float64Array] }
-  | undefined;
+/** The losses of a block and their derivatives. */
+let scratch: readonly [Float64Array, Float64Array, Float64Array, Float64Array] | undefined;
 
 /** Runs a loss over all elements, block by block, and applies weights and upstream gradients; gives the sum of the losses. */
-export function runPointwise(loss: PointwiseReference, call: Pointwise): number {
-  const { weight, posWeight, values, upstream, scale, parameters } = call;
-  const grads = [call.gradA, call.gradB, call.gradC];
+export function runPointwise(
+  loss: PointwiseReference,
+  { count: all, scale, parameters }: Plan,
+  [a, b, c, weight, posWeight, values, gradA, gradB, gradC, upstream]: Arrays,
+): number {
   const fresh = () => new Float64Array(BLOCK);
-  scratch ??= { value: fresh(), grads: [fresh(), fresh(), fresh()] };
-  const { value } = scratch;
-  const [gradA, gradB, gradC] = scratch.grads;
+  scratch ??= [fresh(), fresh(), fresh(), fresh()];
+  const [value, ofA, ofB, ofC] = scratch;
   let sum = 0;
-  for (let first = 0; first < call.count; first += BLOCK) {
-    const count = Math.min(BLOCK, call.count - first);
-    const part = (array: FloatArray | undefined): FloatArray =>
-      array === undefined ? gradC : call.count <= BLOCK ? array : array.subarray(first, first + count);
-    const [a, b, c] = [part(call.a), part(call.b), part(call.c)];
-    loss({ count, a, b, c, posWeight: posWeight && part(posWeight), value, gradA, gradB, gradC, parameters });
+  for (let first = 0; first < all; first += BLOCK) {
+    const count = Math.min(BLOCK, all - first);
+    const part = (array: FloatArray): FloatArray =>
+      all <= BLOCK ? array : array.subarray(first, first + count);
+    const third = c ?? posWeight;
+    loss(
+      count,
+      part(a),
+      part(b),
+      value,
+      ofA,
+      ofB,
+      parameters as [number, number, number],
+      third && part(third),
+      ofC,
+    );
     for (let i = 0; i < count; i++) {
       const v = (weight === undefined ? 1 : (weight[first + i] as number)) * (value[i] as number);
       if (values !== undefined) values[first + i] = v;
       sum += v;
     }
-    for (let k = 0; k < 3; k++) {
-      const to = grads[k];
-      if (to === undefined) continue;
-      const from = scratch.grads[k] as Float64Array;
+    const chain = (to: FloatArray | undefined, slopes: Float64Array): void => {
+      if (to === undefined) return;
       for (let i = 0; i < count; i++) {
         const w = weight === undefined ? 1 : (weight[first + i] as number);
         const up = upstream === undefined ? scale : scale * (upstream[first + i] as number);
-        to[first + i] = up * w * (from[i] as number);
+        to[first + i] = up * w * (slopes[i] as number);
       }
-    }
+    };
+    chain(gradA, ofA);
+    chain(gradB, ofB);
+    chain(gradC, ofC);
   }
   return sum;
 }
 
 /** |x - t|; at 0 the slope is 0. */
-export const l1Loss: PointwiseReference = ({ count, a: x, b: t, value, gradA, gradB }) => {
+export const l1Loss: PointwiseReference = (count, x, t, value, gradX, gradT) => {
   for (let i = 0; i < count; i++) {
     const d = (x[i] as number) - (t[i] as number);
     const slope = d > 0 ? 1 : d < 0 ? -1 : 0;
     value[i] = Math.abs(d);
-    gradA[i] = slope;
-    gradB[i] = -slope;
+    gradX[i] = slope;
+    gradT[i] = -slope;
   }
 };
 
 /** (x - t)^2. */
-export const mseLoss: PointwiseReference = ({ count, a: x, b: t, value, gradA, gradB }) => {
+export const mseLoss: PointwiseReference = (count, x, t, value, gradX, gradT) => {
   for (let i = 0; i < count; i++) {
     const d = (x[i] as number) - (t[i] as number);
     value[i] = d * d;
-    gradA[i] = 2 * d;
-    gradB[i] = -2 * d;
+    gradX[i] = 2 * d;
+    gradT[i] = -2 * d;
   }
 };
 
 /** d^2 / (2 beta) where |d| < beta, else |d| - beta / 2; d = x - t. Parameter: beta. */
-export const smoothL1Loss: PointwiseReference = ({ count, a: x, b: t, value, gradA, gradB, parameters }) => {
-  const beta = parameters[0] as number;
+export const smoothL1Loss: PointwiseReference = (count, x, t, value, gradX, gradT, [beta]) => {
   for (let i = 0; i < count; i++) {
     const d = (x[i] as number) - (t[i] as number);
     const z = Math.abs(d);
     const slope = z < beta ? d / beta : d > 0 ? 1 : d < 0 ? -1 : 0 * d;
     value[i] = z < beta ? (0.5 * d * d) / beta : z - 0.5 * beta;
-    gradA[i] = slope;
-    gradB[i] = -slope;
+    gradX[i] = slope;
+    gradT[i] = -slope;
   }
 };
 
 /** d^2 / 2 where |d| <= delta, else delta (|d| - delta / 2); d = x - t. Parameter: delta. */
-export const huberLoss: PointwiseReference = ({ count, a: x, b: t, value, gradA, gradB, parameters }) => {
-  const delta = parameters[0] as number;
+export const huberLoss: PointwiseReference = (count, x, t, value, gradX, gradT, [delta]) => {
   for (let i = 0; i < count; i++) {
     const d = (x[i] as number) - (t[i] as number);
     const z = Math.abs(d);
     const slope = z <= delta ? d : d > 0 ? delta : d < 0 ? -delta : d;
     value[i] = z <= delta ? 0.5 * d * d : delta * (z - 0.5 * delta);
-    gradA[i] = slope;
-    gradB[i] = -slope;
+    gradX[i] = slope;
+    gradT[i] = -slope;
   }
 };
 
@@ -136,15 +146,15 @@ export const huberLoss: PointwiseReference = ({ count, a: x, b: t, value, gradA,
 const BCE_EPSILON = /* @__PURE__ */ Math.fround(1e-12);
 
 /** -(t log x + (1 - t) log(1 - x)), each logarithm at least -100. */
-export const bceLoss: PointwiseReference = ({ count, a: x, b: t, value, gradA, gradB }) => {
+export const bceLoss: PointwiseReference = (count, x, t, value, gradX, gradT) => {
   for (let i = 0; i < count; i++) {
     const p = x[i] as number;
     const y = t[i] as number;
     const logP = Math.max(Math.log(p), -100);
     const logNotP = Math.max(Math.log1p(-p), -100);
     value[i] = (y - 1) * logNotP - y * logP;
-    gradA[i] = (p - y) / Math.max(p * (1 - p), BCE_EPSILON);
-    gradB[i] = logNotP - logP;
+    gradX[i] = (p - y) / Math.max(p * (1 - p), BCE_EPSILON);
+    gradT[i] = logNotP - logP;
   }
 };
 
@@ -154,15 +164,16 @@ function share(factor: number, x: number): number {
 }
 
 /** -(w t log s(x) + (1 - t) log s(-x)), s being the sigmoid and w posWeight. */
-export const bceWithLogitsLoss: PointwiseReference = ({
+export const bceWithLogitsLoss: PointwiseReference = (
   count,
-  a: x,
-  b: t,
-  posWeight,
+  x,
+  t,
   value,
-  gradA,
-  gradB,
-}) => {
+  gradX,
+  gradT,
+  _parameters,
+  posWeight,
+) => {
   for (let i = 0; i < count; i++) {
     const z = x[i] as number;
     const y = t[i] as number;
@@ -175,21 +186,20 @@ export const bceWithLogitsLoss: PointwiseReference = ({
     const both = w * y + (1 - y);
     const against = z >= 0 ? 1 - y : w * y;
     value[i] = share(against, size) + both * tail;
-    gradA[i] = z >= 0 ? against - both * slope : both * slope - against;
-    gradB[i] = z >= 0 ? (w - 1) * tail - z : (w - 1) * tail - w * z;
+    gradX[i] = z >= 0 ? against - both * slope : both * slope - against;
+    gradT[i] = z >= 0 ? (w - 1) * tail - z : (w - 1) * tail - w * z;
   }
 };
 
 /** t (log t - x), or exp(t) (t - x) with logTarget; 0 where the target's probability is. Parameter: logTarget. */
-export const klDivLoss: PointwiseReference = ({ count, a: x, b: t, value, gradA, gradB, parameters }) => {
-  const logTarget = parameters[0] === 1;
+export const klDivLoss: PointwiseReference = (count, x, t, value, gradX, gradT, [logTarget]) => {
   for (let i = 0; i < count; i++) {
     const y = t[i] as number;
-    const q = logTarget ? Math.exp(y) : y;
-    const gap = (logTarget ? y : Math.log(y)) - (x[i] as number);
+    const q = logTarget === 1 ? Math.exp(y) : y;
+    const gap = (logTarget === 1 ? y : Math.log(y)) - (x[i] as number);
     value[i] = q === 0 ? 0 : q * gap;
-    gradA[i] = -q;
-    gradB[i] = logTarget ? (q === 0 ? 0 : q * (gap + 1)) : gap + 1;
+    gradX[i] = -q;
+    gradT[i] = logTarget === 1 ? (q === 0 ? 0 : q * (gap + 1)) : gap + 1;
   }
 };
 
@@ -197,27 +207,34 @@ export const klDivLoss: PointwiseReference = ({ count, a: x, b: t, value, gradA,
  * exp(x) - t x, or x - t log(x + eps) without logInput. With `full` also Stirling's approximation of log t!, for t > 1:
  * t log t - t + log(2 pi t) / 2. Parameters: logInput, full, eps.
  */
-export const poissonNllLoss: PointwiseReference = ({ count, a: x, b: t, value, gradA, parameters }) => {
-  const [logInput, full, eps] = [parameters[0] === 1, parameters[1] === 1, parameters[2] as number];
+export const poissonNllLoss: PointwiseReference = (
+  count,
+  x,
+  t,
+  value,
+  gradX,
+  _gradT,
+  [logInput, full, eps],
+) => {
   for (let i = 0; i < count; i++) {
     const z = x[i] as number;
     const y = t[i] as number;
     const rate = Math.exp(z);
-    let v = logInput ? rate - y * z : z - y * Math.log(z + eps);
-    if (full && !(y <= 1)) v += y * Math.log(y) - y + 0.5 * Math.log(2 * Math.PI * y);
+    let v = logInput === 1 ? rate - y * z : z - y * Math.log(z + eps);
+    if (full === 1 && !(y <= 1)) v += y * Math.log(y) - y + 0.5 * Math.log(2 * Math.PI * y);
     value[i] = v;
-    gradA[i] = logInput ? rate - y : 1 - y / (z + eps);
+    gradX[i] = logInput === 1 ? rate - y : 1 - y / (z + eps);
   }
 };
 
 /** log(1 + exp(-t x)). */
-export const softMarginLoss: PointwiseReference = ({ count, a: x, b: t, value, gradA }) => {
+export const softMarginLoss: PointwiseReference = (count, x, t, value, gradX) => {
   for (let i = 0; i < count; i++) {
     const y = t[i] as number;
     const z = -y * (x[i] as number);
     const e = Math.exp(-Math.abs(z));
     value[i] = Math.max(z, 0) + Math.log1p(e);
-    gradA[i] = -y * ((z >= 0 ? 1 : e) / (1 + e));
+    gradX[i] = -y * ((z >= 0 ? 1 : e) / (1 + e));
   }
 };
 
@@ -225,8 +242,7 @@ export const softMarginLoss: PointwiseReference = ({ count, a: x, b: t, value, g
  * a q^gamma BCE(x, t), with q = s(x) (1 - t) + s(-x) t how far the prediction is off, and a = alpha t + (1 - alpha) (1 - t), or
  * 1 where alpha < 0. Parameters: alpha, gamma.
  */
-export const sigmoidFocalLoss: PointwiseReference = ({ count, a: x, b: t, value, gradA, parameters }) => {
-  const [alpha, gamma] = parameters as [number, number];
+export const sigmoidFocalLoss: PointwiseReference = (count, x, t, value, gradX, _gradT, [alpha, gamma]) => {
   for (let i = 0; i < count; i++) {
     const z = x[i] as number;
     const y = t[i] as number;
@@ -242,63 +258,51 @@ export const sigmoidFocalLoss: PointwiseReference = ({ count, a: x, b: t, value,
     const dq = p * notP * (1 - 2 * y);
     const pull = dq === 0 || gamma === 0 ? 0 : (bce * gamma * focus * dq) / q;
     value[i] = a * focus * bce;
-    gradA[i] = a * (focus * (p - y) + pull);
+    gradX[i] = a * (focus * (p - y) + pull);
   }
 };
 
 /** (log v + (x - t)^2 / v) / 2 with v = max(variance, eps); with `full` also log(2 pi) / 2. Parameters: full, eps. */
-export const gaussianNllLoss: PointwiseReference = ({
+export const gaussianNllLoss: PointwiseReference = (
   count,
-  a: x,
-  b: t,
-  c: variance,
+  x,
+  t,
   value,
-  gradA,
-  gradB,
-  gradC,
-  parameters,
-}) => {
-  const [full, eps] = parameters as [number, number];
+  gradX,
+  gradT,
+  [full, eps],
+  variance,
+  gradVariance,
+) => {
   const constant = full === 1 ? 0.5 * Math.log(2 * Math.PI) : 0;
   for (let i = 0; i < count; i++) {
     const d = (x[i] as number) - (t[i] as number);
-    const v = Math.max(variance[i] as number, eps);
+    const v = Math.max((variance as FloatArray)[i] as number, eps);
     value[i] = 0.5 * (Math.log(v) + (d * d) / v) + constant;
-    gradA[i] = d / v;
-    gradB[i] = -d / v;
+    gradX[i] = d / v;
+    gradT[i] = -d / v;
     // the floor is passed over, as if v were the variance itself
-    gradC[i] = (0.5 / v) * (1 - (d * d) / v);
+    gradVariance[i] = (0.5 / v) * (1 - (d * d) / v);
   }
 };
 
 /** max(0, margin - t (x1 - x2)); at the kink the slope is that of the loss above 0. Parameter: margin. */
-export const marginRankingLoss: PointwiseReference = ({
-  count,
-  a: x1,
-  b: x2,
-  c: t,
-  value,
-  gradA,
-  gradB,
-  parameters,
-}) => {
-  const margin = parameters[0] as number;
+export const marginRankingLoss: PointwiseReference = (count, x1, x2, value, gradX, gradT, [margin], t) => {
   for (let i = 0; i < count; i++) {
-    const y = t[i] as number;
+    const y = (t as FloatArray)[i] as number;
     const z = margin - y * ((x1[i] as number) - (x2[i] as number));
     value[i] = Math.max(z, 0);
-    gradA[i] = z >= 0 ? -y : 0;
-    gradB[i] = z >= 0 ? y : 0;
+    gradX[i] = z >= 0 ? -y : 0;
+    gradT[i] = z >= 0 ? y : 0;
   }
 };
 
 /** x where t = 1, max(0, margin - x) where t = -1; at the kink the slope is -1. Parameter: margin. */
-export const hingeEmbeddingLoss: PointwiseReference = ({ count, a: x, b: t, value, gradA, parameters }) => {
-  const margin = parameters[0] as number;
+export const hingeEmbeddingLoss: PointwiseReference = (count, x, t, value, gradX, _gradT, [margin]) => {
   for (let i = 0; i < count; i++) {
     const z = x[i] as number;
     const similar = t[i] === 1;
     value[i] = similar ? z : Math.max(margin - z, 0);
-    gradA[i] = similar ? 1 : margin - z >= 0 ? -1 : 0;
+    gradX[i] = similar ? 1 : margin - z >= 0 ? -1 : 0;
   }
 };

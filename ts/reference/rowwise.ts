@@ -3,82 +3,72 @@
  * compute is defined here; the js engine runs it. Cross-entropy and the negative log-likelihood take rows whose numbers stand
  * apart as well, those of an input [N, columns, inner].
  */
+import { logSumExpOf } from "../math.js";
 import type { FloatArray } from "../types.js";
 
-/** What a rowwise loss reads and writes. Arrays that are not given or not asked for are undefined. */
+/** How the rows lie, and what multiplies each gradient. */
 export interface Rows {
   readonly rows: number;
   readonly columns: number;
   /** How far apart the numbers of a row stand: 1, but for an input [N, C, d1, ...]. */
   readonly inner: number;
-  readonly input: FloatArray;
-  /** Class indices: one per row, or for sets of labels one row of columns, ended by -1. */
-  readonly labels: Int32Array | undefined;
-  /** Targets as numbers, [rows, columns]. */
-  readonly target: FloatArray | undefined;
-  /** One factor per class. */
-  readonly weight: FloatArray | undefined;
-  /** The single losses come here. */
-  readonly values: FloatArray | undefined;
-  readonly gradInput: FloatArray | undefined;
-  readonly gradTarget: FloatArray | undefined;
-  /** What flows in from above: a number per loss, and a factor for all. */
-  readonly upstream: FloatArray | undefined;
   readonly scale: number;
   /** The options as numbers, in the order of the kernel's. */
   readonly parameters: readonly number[];
 }
 
-/** A rowwise loss: writes what is asked for and gives the sum of the losses. */
-export type RowwiseReference = (r: Rows) => number;
+/** What a rowwise loss reads and writes. Arrays that are not given or not asked for are undefined. */
+export type Arrays = readonly [
+  input: FloatArray,
+  /** Class indices: one per row, or for sets of labels one row of columns, ended by -1. */
+  labels: Int32Array | undefined,
+  /** Targets as numbers, [rows, columns]. */
+  target: FloatArray | undefined,
+  /** One factor per class. */
+  weight: FloatArray | undefined,
+  /** The single losses come here. */
+  values: FloatArray | undefined,
+  gradInput: FloatArray | undefined,
+  gradTarget: FloatArray | undefined,
+  /** What flows in from above: a number per loss. */
+  upstream: FloatArray | undefined,
+];
 
-/** Calls `loss(row, first, upstream)` for each row, `first` being the index of the row's first number. */
-function eachRow(r: Rows, loss: (row: number, first: number, upstream: number) => number): number {
-  const { columns, inner } = r;
+/** A loss of one row, whose first number stands at `first`: writes the gradient that is asked for, and gives the loss. */
+type OfRow = (row: number, first: number, upstream: number) => number;
+
+/** A rowwise loss, of the rows of a call; a function with a number for each of theirs writes all itself, and gives nothing. */
+export type RowwiseReference = (rows: Rows, arrays: Arrays) => OfRow | undefined;
+
+/** Runs a loss over all rows; gives the sum of the losses. */
+export function runRowwise(loss: RowwiseReference, all: Rows, arrays: Arrays): number {
+  const { rows, columns, inner, scale } = all;
+  const [, , , , values, , , upstream] = arrays;
+  const ofRow = loss(all, arrays);
   let sum = 0;
-  for (let row = 0; row < r.rows; row++) {
+  for (let row = 0; row < rows && ofRow !== undefined; row++) {
     const within = row % inner;
-    const value = loss(row, (row - within) * columns + within, r.scale * (r.upstream?.[row] ?? 1));
-    if (r.values !== undefined) r.values[row] = value;
+    const value = ofRow(row, (row - within) * columns + within, scale * (upstream?.[row] ?? 1));
+    if (values !== undefined) values[row] = value;
     sum += value;
   }
   return sum;
 }
 
-/**
- * log sum_c exp(x_c) of one row as the largest number and the logarithm of the rest: log softmax(x)_c is (x_c - max) - log, in
- * this order, which stays right where x is so large that max + log is max. An infinite largest number has log 0.
- */
-function rowLogSumExp(
-  x: FloatArray,
-  first: number,
-  columns: number,
-  inner = 1,
-): readonly [max: number, log: number] {
-  const end = first + columns * inner;
-  let max = -Infinity;
-  for (let i = first; i < end; i += inner) {
-    const v = x[i] as number;
-    if (v > max || Number.isNaN(v)) max = v;
-  }
-  if (!Number.isFinite(max)) return [max, 0];
-  let sum = 0;
-  for (let i = first; i < end; i += inner) sum += Math.exp((x[i] as number) - max);
-  return [max, Math.log(sum)];
-}
-
 /** -sum_c q_c w_c log softmax(x)_c, with q the target, smoothed: (1 - s) q + s / C. Parameters: ignoreIndex, s. */
-export const crossEntropyLoss: RowwiseReference = (r) => {
-  const { columns, inner, input: x, labels, target, weight, gradInput, gradTarget, parameters } = r;
+export const crossEntropyLoss: RowwiseReference = (
+  { columns, inner, parameters },
+  [x, labels, target, weight, , gradInput, gradTarget],
+) => {
   const [ignoreIndex, smoothing] = parameters as [number, number];
   const spread = smoothing / columns;
-  return eachRow(r, (row, first, upstream) => {
+  return (row, first, upstream) => {
     const label = labels?.[row];
     if (labels !== undefined && label === ignoreIndex) {
       for (let c = 0; c < columns && gradInput !== undefined; c++) gradInput[first + c * inner] = 0;
       return 0;
     }
-    const [max, log] = rowLogSumExp(x, first, columns, inner);
+    const [max, log] = logSumExpOf(x, first, columns, inner);
     const share = (c: number): number => {
       const hard = label === undefined ? (target?.[first + c * inner] as number) : c === label ? 1 : 0;
       return ((1 - smoothing) * hard + spread) * (weight?.[c] ?? 1);
@@ -98,29 +88,30 @@ export const crossEntropyLoss: RowwiseReference = (r) => {
       if (gradTarget !== undefined) gradTarget[i] = -upstream * (1 - smoothing) * (weight?.[c] ?? 1) * logp;
     }
     return value;
-  });
+  };
 };
 
 /** -w_y x_y, the input being log-probabilities. Parameter: ignoreIndex. */
-export const nllLoss: RowwiseReference = (r) => {
-  const { inner, input: x, labels, weight, gradInput, parameters } = r;
+export const nllLoss: RowwiseReference = ({ inner, parameters }, [x, labels, , weight, , gradInput]) => {
   // each number is in one row, so all of them can be cleared at once
   gradInput?.fill(0);
-  return eachRow(r, (row, first, upstream) => {
+  return (row, first, upstream) => {
     const y = (labels as Int32Array)[row] as number;
     if (y === parameters[0]) return 0;
     const w = weight?.[y] ?? 1;
     const i = first + y * inner;
     if (gradInput !== undefined) gradInput[i] = -upstream * w;
     return -w * (x[i] as number);
-  });
+  };
 };
 
 /** 1/C sum over c != y of w_y max(0, margin - x_y + x_c)^p. Parameters: p, margin. */
-export const multiMarginLoss: RowwiseReference = (r) => {
-  const { columns, input: x, labels, weight, gradInput, parameters } = r;
+export const multiMarginLoss: RowwiseReference = (
+  { columns, parameters },
+  [x, labels, , weight, , gradInput],
+) => {
   const [p, margin] = parameters as [number, number];
-  return eachRow(r, (row, first, upstream) => {
+  return (row, first, upstream) => {
     const y = (labels as Int32Array)[row] as number;
     const w = (weight?.[y] ?? 1) / columns;
     let value = 0;
@@ -135,14 +126,13 @@ export const multiMarginLoss: RowwiseReference = (r) => {
     }
     if (gradInput !== undefined) gradInput[first + y] = -pull;
     return value;
-  });
+  };
 };
 
 /** 1/C sum over labels j in the set, classes i outside of it, of max(0, 1 - x_j + x_i). The set ends at the first -1. */
-export const multiLabelMarginLoss: RowwiseReference = (r) => {
-  const { columns, input: x, labels, gradInput } = r;
+export const multiLabelMarginLoss: RowwiseReference = ({ columns }, [x, labels, , , , gradInput]) => {
   const inside = new Uint8Array(columns);
-  return eachRow(r, (_row, first, upstream) => {
+  return (_row, first, upstream) => {
     const set = (labels as Int32Array).subarray(first, first + columns);
     const end = set.indexOf(-1);
     const members = end < 0 ? set : set.subarray(0, end);
@@ -162,13 +152,15 @@ export const multiLabelMarginLoss: RowwiseReference = (r) => {
       }
     }
     return value;
-  });
+  };
 };
 
 /** -1/C sum_c w_c (t_c log sigmoid(x_c) + (1 - t_c) log sigmoid(-x_c)). */
-export const multiLabelSoftMarginLoss: RowwiseReference = (r) => {
-  const { columns, input: x, target, weight, gradInput } = r;
-  return eachRow(r, (_row, first, upstream) => {
+export const multiLabelSoftMarginLoss: RowwiseReference = (
+  { columns },
+  [x, , target, weight, , gradInput],
+) => {
+  return (_row, first, upstream) => {
     let value = 0;
     for (let c = 0; c < columns; c++) {
       const z = x[first + c] as number;
@@ -180,58 +172,42 @@ export const multiLabelSoftMarginLoss: RowwiseReference = (r) => {
       if (gradInput !== undefined) gradInput[first + c] = upstream * w * ((z >= 0 ? 1 : e) / (1 + e) - t);
     }
     return value;
-  });
+  };
 };
 
 /** log sum_c exp(x_c); the gradient is the softmax. */
-export const logSumExp: RowwiseReference = (r) => {
-  const { columns, input: x, gradInput } = r;
-  return eachRow(r, (_row, first, upstream) => {
-    const [max, log] = rowLogSumExp(x, first, columns);
+export const logSumExp: RowwiseReference = ({ columns }, [x, , , , , gradInput]) => {
+  return (_row, first, upstream) => {
+    const [max, log] = logSumExpOf(x, first, columns);
     if (gradInput !== undefined) {
       for (let c = 0; c < columns; c++)
         gradInput[first + c] = upstream * Math.exp((x[first + c] as number) - max - log);
     }
     return max + log;
-  });
+  };
 };
 
-/** y = x - logSumExp(x); the gradient is g - softmax(x) sum(g). */
-export const logSoftmax: RowwiseReference = (r) => {
-  const { rows, columns, input: x, values, gradInput, upstream, scale } = r;
-  let sum = 0;
-  for (let first = 0; first < rows * columns; first += columns) {
-    const [max, log] = rowLogSumExp(x, first, columns);
-    let total = 0;
-    for (let i = first; i < first + columns; i++) total += scale * (upstream?.[i] ?? 1);
-    for (let i = first; i < first + columns; i++) {
-      const y = (x[i] as number) - max - log;
-      sum += y;
-      if (values !== undefined) values[i] = y;
-      if (gradInput !== undefined) gradInput[i] = scale * (upstream?.[i] ?? 1) - Math.exp(y) * total;
+/** y = softmax(x), whose gradient is y (g - sum(g y)), or its logarithm, whose gradient is g - softmax(x) sum(g). */
+const softmaxOr =
+  (isLog: boolean): RowwiseReference =>
+  ({ rows, columns, scale }, [x, , , , values, gradInput, , upstream]) => {
+    for (let first = 0; first < rows * columns; first += columns) {
+      const [max, log] = logSumExpOf(x, first, columns);
+      const logOf = (i: number): number => (x[i] as number) - max - log;
+      const flowing = (i: number): number => scale * (upstream?.[i] ?? 1);
+      let total = 0;
+      for (let i = first; i < first + columns; i++) {
+        const y = isLog ? logOf(i) : Math.exp(logOf(i));
+        total += flowing(i) * (isLog ? 1 : y);
+        if (values !== undefined) values[i] = y;
+      }
+      for (let i = first; gradInput !== undefined && i < first + columns; i++) {
+        const p = Math.exp(logOf(i));
+        gradInput[i] = isLog ? flowing(i) - p * total : p * (flowing(i) - total);
+      }
     }
-  }
-  return sum;
-};
+    return undefined;
+  };
 
-/** y = exp(x - logSumExp(x)); the gradient is y (g - sum(g y)). */
-export const softmax: RowwiseReference = (r) => {
-  const { rows, columns, input: x, values, gradInput, upstream, scale } = r;
-  let sum = 0;
-  for (let first = 0; first < rows * columns; first += columns) {
-    const [max, log] = rowLogSumExp(x, first, columns);
-    let total = 0;
-    for (let i = first; i < first + columns; i++) {
-      const y = Math.exp((x[i] as number) - max - log);
-      sum += y;
-      total += scale * (upstream?.[i] ?? 1) * y;
-      if (values !== undefined) values[i] = y;
-    }
-    if (gradInput === undefined) continue;
-    for (let i = first; i < first + columns; i++) {
-      const y = Math.exp((x[i] as number) - max - log);
-      gradInput[i] = y * (scale * (upstream?.[i] ?? 1) - total);
-    }
-  }
-  return sum;
-};
+export const logSoftmax: RowwiseReference = /* @__PURE__ */ softmaxOr(true);
+export const softmax: RowwiseReference = /* @__PURE__ */ softmaxOr(false);

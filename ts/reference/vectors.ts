@@ -12,39 +12,50 @@ import {
   smoothCosine,
 } from "./vectors/measures.js";
 
-/** What a function of pairs or triples of vectors reads and writes. Arrays that are not given or not asked for are undefined. */
+/** How the vectors lie, and what multiplies each gradient. */
 export interface Vectors {
   readonly count: number;
   readonly length: number;
-  /** The inputs in their order, [count, length]; the third is there for triples. */
-  readonly a: FloatArray;
-  readonly b: FloatArray;
-  readonly c: FloatArray | undefined;
-  /** A number per row. */
-  readonly target: FloatArray | undefined;
-  /** The single values come here. */
-  readonly values: FloatArray | undefined;
-  readonly gradA: FloatArray | undefined;
-  readonly gradB: FloatArray | undefined;
-  readonly gradC: FloatArray | undefined;
-  /** What flows in from above: a number per row, and a factor for all. */
-  readonly upstream: FloatArray | undefined;
   readonly scale: number;
   /** The options as numbers, in the order of the kernel's. */
   readonly parameters: readonly number[];
+  /** What a caller's own distance gave. */
+  readonly measured?: readonly Measured[] | undefined;
 }
 
-/** A function of vectors: writes what is asked for and gives the sum of the values. */
-export type VectorsReference = (v: Vectors) => number;
+/** What a function of pairs or triples of vectors reads and writes. Arrays that are not given or not asked for are undefined. */
+export type Arrays = readonly [
+  /** The inputs in their order, [count, length]; the third is there for triples. */
+  a: FloatArray,
+  b: FloatArray,
+  c: FloatArray | undefined,
+  /** A number per row. */
+  target: FloatArray | undefined,
+  /** The single values come here. */
+  values: FloatArray | undefined,
+  gradA: FloatArray | undefined,
+  gradB: FloatArray | undefined,
+  gradC: FloatArray | undefined,
+  /** What flows in from above: a number per row. */
+  upstream: FloatArray | undefined,
+];
 
-/** Calls `value(row, first, upstream)` for each row, `first` being the index of its first number, gradients being 0 at the start. */
-function eachRow(v: Vectors, value: (row: number, first: number, upstream: number) => number): number {
-  for (const grad of [v.gradA, v.gradB, v.gradC]) grad?.fill(0);
+/** The value of one row, whose vectors begin at `first`: adds to the gradients that are asked for. */
+type OfRow = (upstream: number, first: number, row: number) => number;
+
+/** A function of the vectors of a call. */
+export type VectorsReference = (v: Vectors, arrays: Arrays) => OfRow;
+
+/** Runs a function over all rows, gradients being 0 at the start; gives the sum of the values. */
+export function runVectors(f: VectorsReference, v: Vectors, arrays: Arrays): number {
+  const [, , , , values, gradA, gradB, gradC, upstream] = arrays;
+  for (const grad of [gradA, gradB, gradC]) grad?.fill(0);
+  const ofRow = f(v, arrays);
   let sum = 0;
   for (let row = 0; row < v.count; row++) {
-    const one = value(row, row * v.length, v.scale * (v.upstream?.[row] ?? 1));
-    if (v.values !== undefined) v.values[row] = one;
-    sum += one;
+    const value = ofRow(v.scale * (upstream?.[row] ?? 1), row * v.length, row);
+    if (values !== undefined) values[row] = value;
+    sum += value;
   }
   return sum;
 }
@@ -52,14 +63,13 @@ function eachRow(v: Vectors, value: (row: number, first: number, upstream: numbe
 /** A measure of pairs. */
 const ofPairs =
   (measure: (v: Vectors) => Measure): VectorsReference =>
-  (v) => {
+  (v, [a, b, , , , gradA, gradB]) => {
     const { of, pull } = measure(v);
-    const { a, b, gradA, gradB } = v;
-    return eachRow(v, (_row, first, upstream) => {
-      const value = of(a, first, b, first);
-      pull(upstream, value, a, first, b, first, gradA, gradB);
+    return (upstream, first) => {
+      const value = of(a, first, b, first, 0);
+      pull(upstream, value, a, first, b, first, gradA, gradB, 0);
       return value;
-    });
+    };
   };
 
 /** ||x1 - x2 + eps||_p. Parameters: p, eps. */
@@ -71,97 +81,71 @@ export const pairwiseDistance: VectorsReference = /* @__PURE__ */ ofPairs(({ len
 export const cosineSimilarity: VectorsReference = /* @__PURE__ */ ofPairs(({ length }) => cosine(length));
 
 /** 1 - cos where the target is 1, max(0, cos - margin) where it is -1. Parameter: margin. */
-export const cosineEmbeddingLoss: VectorsReference = (v) => {
+export const cosineEmbeddingLoss: VectorsReference = (v, [a, b, , target, , gradA, gradB]) => {
   const { of, pull } = smoothCosine(v.length);
-  const { a, b, gradA, gradB } = v;
   const margin = v.parameters[0] as number;
-  return eachRow(v, (row, first, upstream) => {
-    const cos = of(a, first, b, first);
-    if (v.target?.[row] === 1) {
-      pull(-upstream, cos, a, first, b, first, gradA, gradB);
-      return 1 - cos;
-    }
-    if (!(cos < margin)) pull(upstream, cos, a, first, b, first, gradA, gradB);
-    return Math.max(0, cos - margin);
-  });
+  return (upstream, first, row) => {
+    const cos = of(a, first, b, first, 0);
+    const isAlike = target?.[row] === 1;
+    if (isAlike || !(cos < margin))
+      pull(isAlike ? -upstream : upstream, cos, a, first, b, first, gradA, gradB, 0);
+    return isAlike ? 1 - cos : Math.max(0, cos - margin);
+  };
 };
 
 /** max(0, margin + d(a, p) - d(a, n)), with `swap` the least of d(a, n) and d(p, n) in its place. */
-function triplets(v: Vectors, { of, pull }: Measure, margin: number, swap: boolean): number {
-  const { a, b: p, gradA, gradB, gradC } = v;
-  const n = v.c as FloatArray;
-  return eachRow(v, (_row, at, upstream) => {
-    const near = of(a, at, p, at);
-    const far = of(a, at, n, at);
-    const swapped = swap ? of(p, at, n, at) : Infinity;
-    const z = margin + near - (swap ? Math.min(far, swapped) : far);
-    if (!(z < 0)) {
-      // the slope of the least of two equal distances is shared
-      const part = !swap ? 1 : far === swapped ? 0.5 : far > swapped ? 0 : 1;
-      pull(upstream, near, a, at, p, at, gradA, gradB);
-      if (part > 0) pull(-upstream * part, far, a, at, n, at, gradA, gradC);
-      if (part < 1) pull(-upstream * (1 - part), swapped, p, at, n, at, gradB, gradC);
-    }
-    return Math.max(0, z);
-  });
-}
+const triplets =
+  (distance: (v: Vectors) => Measure): VectorsReference =>
+  (v, [a, p, negative, , , gradA, gradB, gradC]) => {
+    const { of, pull } = distance(v);
+    const n = negative as FloatArray;
+    const [, margin, , swap] = v.parameters as [number, number, number, number];
+    return (upstream, at) => {
+      const near = of(a, at, p, at, 0);
+      const far = of(a, at, n, at, 1);
+      const swapped = swap === 1 ? of(p, at, n, at, 2) : Infinity;
+      const least = swap === 1 ? Math.min(far, swapped) : far;
+      const z = margin + near - least;
+      if (!(z < 0)) {
+        // the slope of the least of two equal distances is shared
+        const part = swap === 0 ? 1 : far === swapped ? 0.5 : far > swapped ? 0 : 1;
+        pull(upstream, near, a, at, p, at, gradA, gradB, 0);
+        if (part > 0) pull(-upstream * part, far, a, at, n, at, gradA, gradC, 1);
+        if (part < 1) pull(-upstream * (1 - part), swapped, p, at, n, at, gradB, gradC, 2);
+      }
+      return Math.max(0, z);
+    };
+  };
 
 /** The distance is ||x - y + eps||_p. Parameters: p, margin, eps, swap. */
-export const tripletMarginLoss: VectorsReference = (v) => {
-  const [p, margin, eps, swap] = v.parameters as [number, number, number, number];
-  return triplets(v, lpDistance(v.length, p, eps), margin, swap === 1);
-};
+export const tripletMarginLoss: VectorsReference = /* @__PURE__ */ triplets(({ length, parameters }) =>
+  lpDistance(length, parameters[0] as number, parameters[2] as number),
+);
+
+/** What a caller's own distance gave for two vectors: its value, and where they are wanted its gradients. */
+export interface Measured {
+  readonly value: number;
+  readonly gradX: ArrayLike<number>;
+  readonly gradY: ArrayLike<number>;
+}
+
+/** Distances that were measured beforehand: those of the pairs of each triplet side by side. */
+function measuredDistance({ count, length }: Vectors, measured: readonly Measured[]): Measure {
+  const at = (i: number, pair: number) =>
+    measured[(i / length) * (measured.length / count) + pair] as Measured;
+  return {
+    of: (_x, i, _y, _j, pair) => at(i, pair).value,
+    pull(factor, _value, _x, i, _y, j, gradX, gradY, pair) {
+      addTimes(gradX, i, factor, at(i, pair).gradX, 0, length);
+      addTimes(gradY, j, factor, at(i, pair).gradY, 0, length);
+    },
+  };
+}
 
 /** The distance is Euclidean, that of cosines, or Manhattan's. Parameters: the distance as 0, 1, 2; margin, nothing, swap. */
-export const tripletMarginWithDistanceLoss: VectorsReference = (v) => {
-  const [kind, margin, , swap] = v.parameters as [number, number, number, number];
-  const distance = kind === 1 ? cosineDistance(v.length) : lpDistance(v.length, kind === 0 ? 2 : 1, 1e-6);
-  return triplets(v, distance, margin, swap === 1);
-};
-
-/** A caller's own distance of two vectors, with its gradients. */
-type OwnDistance = (
-  x: Float64Array,
-  y: Float64Array,
-) => {
-  readonly value: number;
-  readonly gradX?: ArrayLike<number> | undefined;
-  readonly gradY?: ArrayLike<number> | undefined;
-};
-
-/** The same with a caller's own distance. Its gradients are copied: it may use their arrays again. */
-export function tripletsByDistance(v: Vectors, distance: OwnDistance, margin: number, swap: boolean): number {
-  const { length } = v;
-  const vector = (x: FloatArray, i: number): Float64Array => (x as Float64Array).slice(i, i + length);
-  interface Kept {
-    x: FloatArray;
-    y: FloatArray;
-    gradX: ArrayLike<number>;
-    gradY: ArrayLike<number>;
-  }
-  /** The gradients of the pairs of one triplet. */
-  let kept: Kept[] = [];
-  let last = -1;
-  const wanted = v.gradA !== undefined || v.gradB !== undefined || v.gradC !== undefined;
-  return triplets(
-    v,
-    {
-      of(x, i, y, j) {
-        if (i !== last) kept = [];
-        last = i;
-        const { value, gradX, gradY } = distance(vector(x, i), vector(y, j));
-        if (wanted)
-          kept.push({ x, y, gradX: Float64Array.from(gradX ?? []), gradY: Float64Array.from(gradY ?? []) });
-        return value;
-      },
-      pull(factor, _value, x, i, y, j, gradX, gradY) {
-        const pair = kept.find((k) => k.x === x && k.y === y);
-        if (pair === undefined) return;
-        addTimes(gradX, i, factor, pair.gradX, 0, length);
-        addTimes(gradY, j, factor, pair.gradY, 0, length);
-      },
-    },
-    margin,
-    swap,
-  );
-}
+export const tripletMarginWithDistanceLoss: VectorsReference = /* @__PURE__ */ triplets((v) => {
+  const { length, parameters, measured } = v;
+  if (measured !== undefined) return measuredDistance(v, measured);
+  const [kind] = parameters;
+  return kind === 1 ? cosineDistance(length) : lpDistance(length, kind === 0 ? 2 : 1, 1e-6);
+});

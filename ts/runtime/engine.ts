@@ -8,7 +8,7 @@ import { CoreMemory, type MemoryUse } from "./memory.js";
 import { platform, type ResponseLike, type WasmModule, type WasmNamespace } from "./platform.js";
 import { probe } from "./probe.js";
 
-export type { Lodging } from "./lodging.js";
+export { addressOf, type Lodging, lodged, lodgedData } from "./lodging.js";
 
 /** A part of the Rust core: its functions, and the owner of the memory of all parts. */
 export interface Core {

@@ -1,16 +1,57 @@
 /** Numbers of a tensor's that live in the core's memory. */
-import type { DType, FloatArray } from "../types.js";
+import type { DType, FloatArray, Tensor, TypedArray } from "../types.js";
 import type { CoreMemory } from "./memory.js";
 import { platform, type Registry } from "./platform.js";
 
 /** Where the numbers of a tensor are. */
 export interface Lodging {
-  /** Their address in the core's memory; 0: they are in an array of JavaScript's. */
-  readonly address: number;
+  /** Their address in the core's memory; undefined: they are in an array of JavaScript's. */
+  readonly address: number | undefined;
   /** The numbers as they are to be seen now. */
   view(): FloatArray;
   /** Gives the room back. */
   give(): void;
+}
+
+/** Where a tensor in the core's memory tells its address. */
+export const ADDRESS: unique symbol = /* @__PURE__ */ Symbol("address");
+
+/** The address of a tensor in the core's memory; undefined of anything else. */
+export function addressOf(value: unknown): number | undefined {
+  return typeof value === "object" && value !== null ? (value as { [ADDRESS]?: number })[ADDRESS] : undefined;
+}
+
+/** The numbers of a tensor in the core's memory, if it has so many. */
+export function lodgedData(value: unknown, length: number): FloatArray | undefined {
+  if (addressOf(value) === undefined) return undefined;
+  const { data } = value as Tensor;
+  return data.length === length ? data : undefined;
+}
+
+/** A tensor in the core's memory as an input; undefined of anything else. */
+export function lodged(name: string, value: unknown): Lodged | undefined {
+  const address = addressOf(value);
+  return address === undefined ? undefined : new Lodged(name, value as Tensor & { dtype: DType }, address);
+}
+
+/**
+ * An input that is a tensor in the core's memory. Its numbers are asked for where they are used: code of the caller's that runs in between
+ * may dispose of it, or make the memory grow.
+ */
+class Lodged {
+  readonly shape: readonly number[];
+  readonly precision: DType;
+  constructor(
+    readonly name: string,
+    private readonly tensor: Tensor & { readonly dtype: DType },
+    readonly address: number,
+  ) {
+    this.shape = tensor.shape;
+    this.precision = tensor.dtype;
+  }
+  get data(): TypedArray {
+    return this.tensor.data;
+  }
 }
 
 /** Gives back what was forgotten instead. */

@@ -13,7 +13,6 @@ import {
   OF_TARGETS,
   type Read,
   readSequences,
-  spares,
 } from "./sequences.js";
 
 /** The steps of one label of a target. */
@@ -83,13 +82,11 @@ interface Own {
   readonly separator: number | undefined;
 }
 
-const spare = /* @__PURE__ */ spares();
-
 const family: Family<Plan, AlignReference> = {
   door,
   plan(call) {
     const { separator } = call.options as unknown as Own;
-    const read = readSequences(call, spare, true);
+    const read = readSequences(call, true);
     const { samples, steps, classes, labels, blank } = read;
     if (separator !== undefined && (separator >= classes || separator === blank)) {
       const expected = `a class index in [0, ${classes}) that is not the blank`;
@@ -100,70 +97,52 @@ const family: Family<Plan, AlignReference> = {
     const starts = new Int32Array(samples * labels);
     const ends = new Int32Array(samples * labels);
     const logProbs = new Float64Array(samples * labels);
-    for (const result of [scores, path, starts, ends, logProbs]) call.result(result);
+    for (const result of [scores, path, starts, ends, logProbs]) call.own(result, true);
     // the scores come back with the rest: there is no value beside them
     call.lossShape = [0];
     call.valueSlot();
     return { ...read, scores, path, starts, ends, logProbs };
-  },
-  slots: {
-    logits: 0,
-    targets: 1,
-    inputLengths: 2,
-    targetLengths: 3,
-    scores: 4,
-    path: 5,
-    starts: 6,
-    ends: 7,
-    logProbs: 8,
   },
   finish(call, plan) {
     const alignments = Array.from({ length: plan.samples }, (_, n) => alignment(call, plan, n));
     call.extras = { alignments: plan.single ? alignments[0] : alignments };
   },
 };
-function timed<S extends CtcSpan | CtcWord>(span: S, frameDuration: number): S {
-  return { ...span, startTime: span.start * frameDuration, endTime: span.end * frameDuration };
-}
 
 /** What came out for sample n. */
 function alignment(call: Call, plan: Plan, n: number): CtcAlignment {
   const { frameDuration, separator } = call.options as unknown as Own;
   const score = plan.scores[n] as number;
-  const spans: CtcSpan[] = [];
   const found = Number.isFinite(score);
   const first = n * plan.steps;
   const labels = plan.path.slice(first, first + (found ? (plan.inputLengths[n] as number) : 0));
+  const timed = <S extends CtcSpan | CtcWord>(span: S): S =>
+    frameDuration === undefined
+      ? span
+      : { ...span, startTime: span.start * frameDuration, endTime: span.end * frameDuration };
+  const spans: CtcSpan[] = [];
+  const words: CtcWord[] = [];
+  let word: CtcWord | undefined;
   const count = found ? (plan.targetLengths[n] as number) : 0;
   for (let i = n * plan.labels; i < n * plan.labels + count; i++) {
-    const span: CtcSpan = {
-      label: plan.targets.labels[i] as number,
+    const label = plan.targets.labels[i] as number;
+    const where = {
       start: plan.starts[i] as number,
       end: plan.ends[i] as number,
       logProb: plan.logProbs[i] as number,
     };
-    spans.push(frameDuration === undefined ? span : timed(span, frameDuration));
-  }
-  if (separator === undefined) return { labels, spans, score };
-  const words: CtcWord[] = [];
-  let word: CtcWord | undefined;
-  for (const { label, start, end, logProb } of spans) {
+    spans.push(timed({ label, ...where }));
     if (label === separator) word = undefined;
     else if (word === undefined) {
-      word = { labels: [label], start, end, logProb };
+      word = { labels: [label], ...where };
       words.push(word);
     } else {
       word.labels.push(label);
-      word.end = end;
-      word.logProb += logProb;
+      word.end = where.end;
+      word.logProb += where.logProb;
     }
   }
-  return {
-    labels,
-    spans,
-    words: frameDuration === undefined ? words : words.map((one) => timed(one, frameDuration)),
-    score,
-  };
+  return { labels, spans, ...(separator !== undefined && { words: words.map(timed) }), score };
 }
 
 const aligned = /* @__PURE__ */ define<

@@ -4,14 +4,7 @@ import { define, type Family } from "../../define.js";
 import { flag } from "../../options.js";
 import { ctcPosteriors as ctcPosteriorsReference } from "../../reference/ctc.js";
 import type { FloatArray, Input, Output, Tensor } from "../../types.js";
-import {
-  type CtcLayout,
-  type CtcTargets,
-  OF_TARGETS,
-  type Read,
-  readSequences,
-  spares,
-} from "./sequences.js";
+import { type CtcLayout, type CtcTargets, OF_TARGETS, type Read, readSequences } from "./sequences.js";
 
 /** Options of {@link ctcPosteriors}. */
 export interface CtcPosteriorsOptions {
@@ -36,43 +29,38 @@ export interface CtcPosteriors extends Tensor {
 }
 
 interface Plan extends Batch, Read {
+  /** How many states the longest target has. */
+  readonly width: number;
   readonly states: FloatArray | undefined;
-}
-
-const spare = /* @__PURE__ */ spares();
-
-/** How many states the longest target has. */
-function statesOf(targetLengths: Int32Array): number {
-  return 2 * targetLengths.reduce((most, length) => Math.max(most, length), 0) + 1;
 }
 
 const family: Family<Plan, typeof ctcPosteriorsReference> = {
   door,
   plan(call) {
-    const read = readSequences(call, spare);
+    const read = readSequences(call);
+    const { samples, steps, timeMajor, single, targetLengths } = read;
+    const width = 2 * targetLengths.reduce((most, length) => Math.max(most, length), 0) + 1;
     let states: FloatArray | undefined;
     if (call.options.states === true) {
       // they come from the reference, whichever engine answers
       call.planned = true;
-      states = call.fresh(read.samples * read.steps * statesOf(read.targetLengths));
+      states = call.fresh(samples * steps * width);
+      const leading = single ? [steps] : timeMajor ? [steps, samples] : [samples, steps];
+      call.extras = { states: { data: states, shape: [...leading, width] } };
     }
     call.lossShape = call.input(0).shape;
     // where there are no factors the kernel gives occupancies in the place of the gradient
-    call.absent();
+    call.take();
     call.valueSlot();
-    call.absent();
-    return { ...read, zeroInfinity: false, perLabel: false, backward: true, states };
-  },
-  slots: { logits: 0, targets: 1, inputLengths: 2, targetLengths: 3, symbols: 5 },
-  finish(call, plan) {
-    call.extras = { plan };
+    call.take();
+    return { ...read, zeroInfinity: false, perLabel: false, backward: true, width, states };
   },
 };
 
 const occupied = /* @__PURE__ */ define<
   Plan,
   typeof ctcPosteriorsReference,
-  { valueAndGrad(...args: unknown[]): { value: Tensor; plan: Plan } }
+  { valueAndGrad(...args: unknown[]): { value: Tensor; states?: Tensor } }
 >({
   name: "ctcPosteriors",
   inputs: [{ name: "logits" }, { name: "targets", raw: true }],
@@ -112,10 +100,6 @@ export function ctcPosteriors(
   options?: CtcPosteriorsOptions,
 ): CtcPosteriors;
 export function ctcPosteriors(...args: unknown[]): CtcPosteriors {
-  const { value, plan } = occupied.valueAndGrad(...args);
-  const { samples, steps, timeMajor, single, targetLengths, states } = plan;
-  if (states === undefined) return value;
-  const leading = single ? [steps] : timeMajor ? [steps, samples] : [samples, steps];
-  const width = statesOf(targetLengths);
-  return { data: value.data, shape: value.shape, states: { data: states, shape: [...leading, width] } };
+  const { value, states } = occupied.valueAndGrad(...args);
+  return states === undefined ? value : { ...value, states };
 }

@@ -1,7 +1,7 @@
 /** What the functions over sequences have in common: reading logits, targets and lengths. */
-import type { Call } from "../../define.js";
+import { type Call, isWhole, raggedRows } from "../../define.js";
 import { arrayOf, fail, wrongShape, wrongType } from "../../errors.js";
-import { checkBuffer, isTyped, type Operand, readOperand, sizeOf } from "../../input.js";
+import { isTyped, lend, type Operand, readOperand, sizeOf } from "../../input.js";
 import { anything, choice, number, type OptionValues } from "../../options.js";
 import type { Input, TypedArray } from "../../types.js";
 
@@ -77,31 +77,6 @@ export function readShape(
   return { samples, steps: timeMajor ? a : b, classes, timeMajor, blank, single };
 }
 
-/**
- * Arrays that a call leaves to the next one, so that a loop allocates nothing. A call takes what it needs out of here: if another
- * begins before it has ended, that one finds nothing and makes its own, and what an error drops is made anew.
- */
-export class Spare<A extends Int32Array | Float64Array> {
-  private kept: A | undefined;
-  constructor(private readonly make: new (length: number) => A) {}
-  /** An array of this length; what it holds is left over. */
-  take(length: number): A {
-    const { kept } = this;
-    this.kept = undefined;
-    return kept?.length === length ? kept : new this.make(length);
-  }
-  /** The same for rows that may be longer than they must be. */
-  takeRows(rows: number, width: number): A {
-    const found = this.kept === undefined || rows === 0 ? 0 : this.kept.length / rows;
-    const fits = Number.isInteger(found) && found >= width && found <= 2 * width + 8;
-    return this.take(rows * (fits ? found : width));
-  }
-  /** Gives an array back. */
-  give(array: A): void {
-    if (array.length <= 1 << 20) this.kept = array;
-  }
-}
-
 /** The numbers of an array of any form with one axis, or undefined. */
 function listOf(where: string, name: string, given: unknown): ArrayLike<unknown> | undefined {
   if (Array.isArray(given)) return given;
@@ -146,29 +121,13 @@ export function readLengths(
     const expected = `a whole number in [0, ${limit}]`;
     const place = typeof given === "number" ? "" : `[${n}]`;
     const length = numberOf(where, name, list[n], expected, place);
-    if (!(Number.isInteger(length) && length >= 0 && length <= limit)) {
-      fail("LENGTH", where, name, String(length), expected, place);
-    }
+    if (!isWhole(length, 0, limit + 1)) fail("LENGTH", where, name, String(length), expected, place);
     to[n] = length;
   }
 }
 
 /** Stands in a target for a symbol that may be anything. */
 export const WILDCARD = -1;
-
-/** Arrays for what a call reads, from call to call. */
-export interface Spares {
-  readonly inputLengths: Spare<Int32Array>;
-  readonly targetLengths: Spare<Int32Array>;
-  readonly labels: Spare<Int32Array>;
-}
-
-/** At the start there are none. */
-export const spares = /* @__NO_SIDE_EFFECTS__ */ (): Spares => ({
-  inputLengths: new Spare<Int32Array>(Int32Array),
-  targetLengths: new Spare<Int32Array>(Int32Array),
-  labels: new Spare<Int32Array>(Int32Array),
-});
 
 /** The logits, targets and lengths of a call, read. */
 export interface Read extends Shape {
@@ -180,23 +139,20 @@ export interface Read extends Shape {
 }
 
 /** Reads a call whose inputs are logits and, raw, targets, and names the four slots that all kernels begin with. */
-export function readSequences(call: Call, spare: Spares, wildcard = false): Read {
+export function readSequences(call: Call, wildcard = false): Read {
   const { where } = call;
   const options = call.options as OptionValues<typeof OF_TARGETS>;
   const logits = call.input(0);
   const shape = readShape(where, logits, options);
   const { samples, steps, single } = shape;
-  const inputLengths = spare.inputLengths.take(samples);
-  const targetLengths = spare.targetLengths.take(samples);
+  const inputLengths = lend(where, Int32Array, samples);
+  const targetLengths = lend(where, Int32Array, samples);
   readLengths(where, "inputLengths", options.inputLengths, single, () => steps, inputLengths);
-  const targets = readTargets(
-    { where, shape, given: options.targetLengths, lengths: targetLengths, spare: spare.labels, wildcard },
-    call.raw[1],
-  );
-  call.real(logits);
-  call.ints(targets.labels);
-  call.ints(inputLengths);
-  call.ints(targetLengths);
+  const targets = readTargets(call, shape, options.targetLengths, targetLengths, wildcard);
+  call.take(logits);
+  call.own(targets.labels);
+  call.own(inputLengths);
+  call.own(targetLengths);
   return { ...shape, labels: targets.width, targets, inputLengths, targetLengths };
 }
 
@@ -208,84 +164,73 @@ export interface Targets {
   readonly own: boolean;
 }
 
-/** How targets are read: who asks, what is a label, and where numbers are written to. */
-interface Reading {
-  readonly where: string;
-  readonly shape: Shape;
-  /** `targetLengths` as it was given. */
-  readonly given: unknown;
-  /** The lengths go here. */
-  readonly lengths: Int32Array;
-  readonly spare: Spare<Int32Array>;
-  /** Whether `"*"` is a label. */
-  readonly wildcard: boolean;
-}
-
-/** Reads targets of any form; an Int32Array is used where it stands. */
-function readTargets(reading: Reading, targets: unknown): Targets {
-  const { where, shape, given, lengths, spare } = reading;
+/** Reads targets of any form, and `given` lengths of them into `lengths`; an Int32Array is used where it stands. */
+function readTargets(
+  { where, raw }: Call,
+  shape: Shape,
+  given: unknown,
+  lengths: Int32Array,
+  wildcard: boolean,
+): Targets {
   const { samples, single } = shape;
-  if (Array.isArray(targets)) {
-    const rows: readonly unknown[] = single ? [targets] : targets;
-    if (rows.length !== samples) {
-      fail("SHAPE", where, "targets", arrayOf(rows.length), `one target per sample: ${samples}`);
+  const targets = raw[1];
+  let rows: readonly ArrayLike<unknown>[] | undefined;
+  let data: TypedArray | undefined;
+  let width = 0;
+  if (Array.isArray(targets))
+    rows = raggedRows(where, "targets", targets, samples, single, "one target per sample");
+  else {
+    const operand = readOperand(where, "targets", targets);
+    const axes = operand.shape.length;
+    if (axes !== (single ? 1 : 2)) {
+      const expected = single ? "[S], or an array of labels" : "[N, S], or one array of labels per sample";
+      wrongShape(where, operand, expected, "RANK");
     }
-    for (let n = 0; n < samples; n++) {
-      const row = rows[n];
-      if (isTyped(row)) checkBuffer(where, `targets[${n}]`, row);
-      else if (!Array.isArray(row)) wrongType(where, "targets", row, "an array of labels", `[${n}]`);
-    }
-    const length = (n: number): number => (rows[n] as ArrayLike<unknown>).length;
-    readLengths(where, "targetLengths", given, single, length, lengths);
-    let width = 0;
-    for (let n = 0; n < samples; n++) width = Math.max(width, lengths[n] as number);
-    const labels = spare.takeRows(samples, width);
-    width = samples === 0 ? 0 : labels.length / samples;
-    for (let n = 0; n < samples; n++) {
-      const row = rows[n] as ArrayLike<unknown>;
-      const count = lengths[n] as number;
-      for (let i = 0; i < count; i++) labels[n * width + i] = readLabel(reading, row[i], n, i);
-    }
-    return { labels, width, own: true };
+    width = operand.shape[axes - 1] as number;
+    if (!single && operand.shape[0] !== samples)
+      wrongShape(where, operand, `one row per sample: [${samples}, S]`);
+    data = operand.data;
   }
-  const operand = readOperand(where, "targets", targets);
-  const axes = operand.shape.length;
-  if (axes !== (single ? 1 : 2)) {
-    const expected = single ? "[S], or an array of labels" : "[N, S], or one array of labels per sample";
-    wrongShape(where, operand, expected, "RANK");
-  }
-  const width = operand.shape[axes - 1] as number;
-  if (!single && operand.shape[0] !== samples)
-    wrongShape(where, operand, `one row per sample: [${samples}, S]`);
-  readLengths(where, "targetLengths", given, single, () => width, lengths);
-  const { data } = operand;
+  readLengths(where, "targetLengths", given, single, (n) => rows?.[n]?.length ?? width, lengths);
   const own = !(data instanceof Int32Array);
-  const labels = own ? spare.take(data.length) : data;
+  const across = width;
+  let labels = data as Int32Array;
+  if (own) {
+    // rows may be longer than they must be
+    const least = lengths.reduce((most, length) => Math.max(most, length), width);
+    const fits = (length: number) =>
+      length % samples === 0 && length >= samples * least && length <= samples * (2 * least + 8);
+    labels = lend(where, Int32Array, samples * least, fits);
+    width = samples === 0 ? 0 : labels.length / samples;
+  }
   for (let n = 0; n < samples; n++) {
     const count = lengths[n] as number;
     for (let i = 0; i < count; i++) {
-      const label = readLabel(reading, data[n * width + i], n, i);
+      const item =
+        rows === undefined ? (data as TypedArray)[n * across + i] : (rows[n] as ArrayLike<unknown>)[i];
+      const label = readLabel(where, shape, wildcard, item, n, i);
       if (own) labels[n * width + i] = label;
     }
   }
   return { labels, width, own };
 }
 
-function isClass(x: number, classes: number): boolean {
-  return x >= 0 && x < classes && Number.isInteger(x);
-}
-
 /** One label of sample n. */
-function readLabel(reading: Reading, item: unknown, n: number, i: number): number {
-  const { where, wildcard } = reading;
-  const { classes, single, blank } = reading.shape;
-  if (typeof item === "number" && isClass(item, classes) && item !== blank) return item;
+function readLabel(
+  where: string,
+  { classes, single, blank }: Shape,
+  wildcard: boolean,
+  item: unknown,
+  n: number,
+  i: number,
+): number {
+  if (isWhole(item, 0, classes) && item !== blank) return item;
   if (wildcard && item === "*") return WILDCARD;
   const place = single ? `[${i}]` : `[${n}][${i}]`;
   const expected = `a class index in [0, ${classes})${wildcard ? ' or "*"' : ""}`;
   const label = numberOf(where, "targets", item, expected, place);
   if (label === blank)
     fail("LABEL", where, "targets", `the blank (${blank})`, `${expected} that is not the blank`, place);
-  if (!isClass(label, classes)) fail("LABEL", where, "targets", String(label), expected, place);
+  if (!isWhole(label, 0, classes)) fail("LABEL", where, "targets", String(label), expected, place);
   return label;
 }

@@ -69,5 +69,4 @@ export const cdist: Cdist = /* @__PURE__ */ define({
     return { rows, columns, length, within: own, parameters: call.parameters };
   }),
   reference: reference.cdist,
-  parameters: ["p"],
 });

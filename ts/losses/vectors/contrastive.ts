@@ -45,7 +45,6 @@ export const supervisedContrastiveLoss: BatchLoss<SupervisedContrastiveOptions> 
   options: { temperature },
   family: many((call) => planBatch(call, call.parameters), finishBatch),
   reference: reference.supervisedContrastive,
-  parameters: ["temperature"],
 });
 
 /** Options of {@link infoNceLoss}. */
@@ -90,5 +89,4 @@ export const infoNceLoss: Loss<[query: Input, key: Input], "query" | "key", Info
       return { rows, columns, length, parameters: call.parameters };
     }),
     reference: reference.infoNce,
-    parameters: ["temperature", "symmetric"],
   });

@@ -25,29 +25,18 @@ export const many = /* @__NO_SIDE_EFFECTS__ */ (
     const plan = read(call);
     const { labels, indices, stats } = plan;
     const { inputs } = call;
-    call.real(inputs[0]);
-    call.real(inputs[1]);
-    call.ints(labels);
+    call.take(inputs[0]);
+    call.take(inputs[1]);
+    call.own(labels);
     call.valueSlot();
     call.gradientSlot(0);
     call.gradientSlot(1);
     call.upstreamSlot();
-    call.result(indices);
-    call.result(stats);
+    call.own(indices, true);
+    call.own(stats, true);
     return plan;
   },
   finish,
-  slots: {
-    a: 0,
-    b: 1,
-    labels: 2,
-    values: 3,
-    gradA: 4,
-    gradB: 5,
-    upstream: 6,
-    indices: 7,
-    stats: 8,
-  },
 });
 
 /** The shape of the i-th input, which is a set of vectors: [N, D]. */

@@ -79,7 +79,6 @@ const mined = /* @__NO_SIDE_EFFECTS__ */ (name: string, mining: number): BatchLo
     options: { margin: number(1, { least: 0 }), squared: flag(false), softMargin: flag(false) },
     family: many((call) => planBatch(call, [mining, ...call.parameters]), finishBatch),
     reference: reference.batchTriplet,
-    parameters: ["margin", "squared", "softMargin"],
   });
 
 /**

@@ -54,7 +54,6 @@ const search: Search = /* @__PURE__ */ define({
     return { rows, columns, length, indices, parameters: [k, ...call.parameters] };
   }),
   reference: reference.nearest,
-  parameters: ["metric"],
 });
 
 /**

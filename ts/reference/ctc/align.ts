@@ -7,40 +7,38 @@
  * the next, and rather that than leaves out a blank; it rather ends in the last label than in the blank behind.
  */
 import type { FloatArray } from "../../types.js";
-import { feasible, type Inputs, normalisers, sampleOf } from "../ctc.js";
+import { feasible, type Inputs, type Layout, normalisers, sampleOf } from "../ctc.js";
 
 /** Stands in a target for any class: it has probability 1 at each step. */
 export const WILDCARD = -1;
 
 /** A batch, and where its alignments go. */
-export interface Alignments extends Inputs {
+type Arrays = readonly [
+  ...Inputs,
   /** The log-probability of each best path; -Infinity where there is none, NaN where a step is no distribution. */
-  readonly scores: FloatArray;
+  scores: FloatArray,
   /** The symbol of each step, [samples, steps]: a class, or the wildcard. */
-  readonly path: Int32Array;
+  path: Int32Array,
   /** The first step of each label and the one behind its last, [samples, labels]. */
-  readonly starts: Int32Array;
-  readonly ends: Int32Array;
+  starts: Int32Array,
+  ends: Int32Array,
   /** The log-probability of each label's steps, [samples, labels]. */
-  readonly logProbs: FloatArray;
-}
+  logProbs: FloatArray,
+];
 
-/** Writes the alignments and gives the sum of the scores. What has no path is left alone but for its score. */
-export type AlignReference = (b: Alignments) => number;
+/** Writes the alignments. What has no path is left alone but for its score. */
+export type AlignReference = (layout: Layout, arrays: Arrays) => number;
 
-export const ctcAlign: AlignReference = (b) => {
-  let total = 0;
-  for (let n = 0; n < b.samples; n++) {
-    const score = align(b, n);
-    b.scores[n] = score;
-    total += score;
-  }
-  return total;
+export const ctcAlign: AlignReference = (layout, arrays) => {
+  const [, , , , scores] = arrays;
+  for (let n = 0; n < layout.samples; n++) scores[n] = align(layout, arrays, n);
+  return 0;
 };
 
-function align(b: Alignments, n: number): number {
-  const sample = sampleOf(b, n);
+function align(layout: Layout, arrays: Arrays, n: number): number {
+  const sample = sampleOf(layout, arrays, n);
   const { steps, blank, logits, first, stride, target } = sample;
+  const [, , , , , path, starts, ends, logProbs] = arrays;
   const known = normalisers(sample);
   if (known === undefined) return Number.NaN;
   if (!feasible(target, steps)) return -Infinity;
@@ -79,19 +77,19 @@ function align(b: Alignments, n: number): number {
   if (s > 0 && (best[s - 1] as number) >= (best[s] as number)) s--;
   if (best[s] === -Infinity) return -Infinity;
 
-  const labels = n * b.labels;
-  b.logProbs.fill(0, labels, labels + target.length);
+  const labels = n * layout.labels;
+  logProbs.fill(0, labels, labels + target.length);
   let score = 0;
   for (let t = steps - 1; t >= 0; t--) {
     const c = symbol(s);
-    b.path[n * b.steps + t] = c;
+    path[n * layout.steps + t] = c;
     const logProb = emission(t, c) - (log[t] as number);
     score += logProb;
     if (s % 2 === 1) {
       const i = labels + (s - 1) / 2;
-      if (t === steps - 1 || (b.ends[i] as number) === 0) b.ends[i] = t + 1;
-      b.starts[i] = t;
-      b.logProbs[i] = (b.logProbs[i] as number) + logProb;
+      if (t === steps - 1 || (ends[i] as number) === 0) ends[i] = t + 1;
+      starts[i] = t;
+      logProbs[i] = (logProbs[i] as number) + logProb;
     }
     s -= back[t * states + s] as number;
   }

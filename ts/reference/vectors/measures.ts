@@ -6,8 +6,8 @@ export type Rows = FloatArray | undefined;
 
 /** How far two vectors are apart (or how alike they are), and how that changes with each. */
 export interface Measure {
-  /** Of the vectors of x and y that begin at i and j. */
-  of(x: FloatArray, i: number, y: FloatArray, j: number): number;
+  /** Of the vectors of x and y that begin at i and j; `pair` says which of a sample's pairs they are. */
+  of(x: FloatArray, i: number, y: FloatArray, j: number, pair: number): number;
   /** Adds `factor` times the gradient of {@link of}, which gave `value`. */
   pull(
     factor: number,
@@ -18,6 +18,7 @@ export interface Measure {
     j: number,
     gradX: Rows,
     gradY: Rows,
+    pair: number,
   ): void;
 }
 
@@ -43,6 +44,13 @@ export function addTimes(
 export function dot(x: FloatArray, i: number, y: FloatArray, j: number, length: number): number {
   let sum = 0;
   for (let k = 0; k < length; k++) sum += (x[i + k] as number) * (y[j + k] as number);
+  return sum;
+}
+
+/** |x - y|^2, of the vectors that begin at i and j. */
+export function squaredDistance(x: FloatArray, i: number, y: FloatArray, j: number, length: number): number {
+  let sum = 0;
+  for (let k = 0; k < length; k++) sum += ((x[i + k] as number) - (y[j + k] as number)) ** 2;
   return sum;
 }
 
@@ -125,7 +133,7 @@ export const cosine = (length: number): Measure =>
 export function cosineDistance(length: number): Measure {
   const { of, pull } = cosine(length);
   return {
-    of: (x, i, y, j) => 1 - of(x, i, y, j),
+    of: (...pair) => 1 - of(...pair),
     pull: (factor, distance, ...rest) => pull(-factor, 1 - distance, ...rest),
   };
 }

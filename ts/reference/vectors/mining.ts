@@ -1,6 +1,7 @@
 /** Triplets of a batch as plain loops in double precision: what the kernel computes is defined here; the js engine runs it. */
-import type { Many } from "./many.js";
-import { add } from "./measures.js";
+import { sigmoid, softplus } from "../../math.js";
+import type { ManyReference } from "./many.js";
+import { add, squaredDistance } from "./measures.js";
 
 /** Which triplets of an anchor count. */
 const MINING = { hard: 0, semiHard: 1, all: 2 } as const;
@@ -12,8 +13,10 @@ const MINING = { hard: 0, semiHard: 1, all: 2 } as const;
  * taken as the farthest and as the nearest.
  * Parameters: the mining, margin, squared, soft, mean.
  */
-export function batchTriplet({ rows: count, length, a: x, labels: given, ...rest }: Many): number {
-  const { values, gradA: grad, upstream, stats, parameters } = rest;
+export const batchTriplet: ManyReference = (
+  { rows: count, length, scale, parameters },
+  [x, , given, values, grad, , upstream, , stats],
+) => {
   const labels = given as Int32Array;
   const [mining, margin, squared, soft, mean] = parameters as [number, number, number, number, number];
   const distances = new Float64Array(count);
@@ -32,9 +35,7 @@ export function batchTriplet({ rows: count, length, a: x, labels: given, ...rest
   };
   for (let i = 0; i < count; i++) {
     for (let j = 0; j < count; j++) {
-      let square = 0;
-      for (let k = 0; k < length; k++)
-        square += ((x[i * length + k] as number) - (x[j * length + k] as number)) ** 2;
+      const square = squaredDistance(x, i * length, x, j * length, length);
       distances[j] = squared === 1 ? square : Math.sqrt(square);
     }
     const up = upstream?.[i] ?? 1;
@@ -42,10 +43,9 @@ export function batchTriplet({ rows: count, length, a: x, labels: given, ...rest
     const weights = new Float64Array(count);
     const triplet = (p: number, n: number): void => {
       const gap = (distances[p] as number) - (distances[n] as number);
-      const z = soft === 1 ? gap : margin + gap;
-      const value = soft === 1 ? Math.max(gap, 0) + Math.log1p(Math.exp(-Math.abs(gap))) : Math.max(0, z);
-      const slope = soft === 1 ? 1 / (1 + Math.exp(-gap)) : z <= 0 ? 0 : 1;
-      loss += value;
+      const z = margin + gap;
+      const slope = soft === 1 ? sigmoid(gap) : z <= 0 ? 0 : 1;
+      loss += soft === 1 ? softplus(gap) : Math.max(0, z);
       counted += 1;
       // a soft margin is never done, however small the slope
       if (slope === 0 && soft === 0) return;
@@ -88,9 +88,9 @@ export function batchTriplet({ rows: count, length, a: x, labels: given, ...rest
   }
   // of all triplets the mean is that of those above 0
   const divisor = mining === MINING.all ? Math.min(counted, Math.max(active, 1)) : counted;
-  const scale = mean === 1 ? rest.scale / divisor : rest.scale;
+  const factor = mean === 1 ? scale / divisor : scale;
   if (grad !== undefined)
-    for (let k = 0; k < gradient.length; k++) grad[k] = divisor === 0 ? 0 : scale * (gradient[k] as number);
+    for (let k = 0; k < gradient.length; k++) grad[k] = divisor === 0 ? 0 : factor * (gradient[k] as number);
   stats?.set([divisor, active]);
   return sum;
-}
+};

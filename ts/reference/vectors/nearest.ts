@@ -1,7 +1,7 @@
 /** Search as plain loops in double precision: what the kernel computes is defined here; the js engine runs it. */
 import type { FloatArray } from "../../types.js";
-import type { Many } from "./many.js";
-import { dot } from "./measures.js";
+import type { ManyReference } from "./many.js";
+import { dot, squaredDistance } from "./measures.js";
 
 /** ||a - b||, 1 - cos, -a b: the numbers of the kernel. */
 const METRIC = { cosine: 1, dot: 2 } as const;
@@ -10,20 +10,17 @@ const METRIC = { cosine: 1, dot: 2 } as const;
  * The k nearest items of each query: the nearest first, of several at one distance the first; what is NaN comes last.
  * Parameters: k, the metric.
  */
-export function nearest({ rows: queries, columns: items, length, a, b: given, ...rest }: Many): number {
-  const [k, metric] = rest.parameters as [number, number];
-  const [b, indices, distances] = [
-    given as FloatArray,
-    rest.indices as Int32Array,
-    rest.values as FloatArray,
-  ];
+export const nearest: ManyReference = (
+  { rows: queries, columns: items, length, parameters },
+  [a, index, , values, , , , found],
+) => {
+  const [k, metric] = parameters as [number, number];
+  const [b, distances, indices] = [index as FloatArray, values as FloatArray, found as Int32Array];
   const norm = (x: FloatArray, i: number): number => Math.max(Math.sqrt(dot(x, i, x, i, length)), 1e-8);
   const distanceOf = (i: number, j: number): number => {
     if (metric === METRIC.dot) return -dot(a, i, b, j, length);
     if (metric === METRIC.cosine) return 1 - dot(a, i, b, j, length) / (norm(a, i) * norm(b, j));
-    let sum = 0;
-    for (let c = 0; c < length; c++) sum += ((a[i + c] as number) - (b[j + c] as number)) ** 2;
-    return Math.sqrt(sum);
+    return Math.sqrt(squaredDistance(a, i, b, j, length));
   };
   for (let i = 0; i < queries; i++) {
     // the best so far, in order; the rank of NaN is the last
@@ -43,7 +40,7 @@ export function nearest({ rows: queries, columns: items, length, a, b: given, ..
     });
   }
   return 0;
-}
+};
 interface Best {
   distance: number;
   rank: number;

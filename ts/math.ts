@@ -1,0 +1,35 @@
+/** Functions of numbers, without overflow. */
+import type { FloatArray } from "./types.js";
+
+/**
+ * log sum exp of numbers that stand `inner` apart, as the largest and the logarithm of the rest: log softmax(x) is (x - max) - log, in
+ * this order, which stays right where x is so large that max + log is max. An infinite largest number has log 0; it is NaN where one is.
+ */
+export function logSumExpOf(
+  x: FloatArray,
+  first: number,
+  count: number,
+  inner = 1,
+): readonly [max: number, log: number] {
+  const end = first + count * inner;
+  let max = -Infinity;
+  for (let i = first; i < end; i += inner) {
+    const v = x[i] as number;
+    if (v > max || Number.isNaN(v)) max = v;
+  }
+  if (!Number.isFinite(max)) return [max, 0];
+  let sum = 0;
+  for (let i = first; i < end; i += inner) sum += Math.exp((x[i] as number) - max);
+  return [max, Math.log(sum)];
+}
+
+/** log(1 + exp(z)). */
+export function softplus(z: number): number {
+  return Math.max(z, 0) + Math.log1p(Math.exp(-Math.abs(z)));
+}
+
+/** 1 / (1 + exp(-z)). */
+export function sigmoid(z: number): number {
+  const t = Math.exp(-Math.abs(z));
+  return (z < 0 ? t : 1) / (1 + t);
+}
