@@ -3,13 +3,13 @@
  * door's arguments. What an engine needs is all here; which engine answers is not known yet.
  */
 import { addressOf, lodgedData, viewAnew } from "#engine";
-import { arrayOf, fail, isRecord, shapeText, wrongShape, wrongType } from "./errors.js";
+import { arrayOf, describe, fail, isRecord, shapeText, wrongShape, wrongType } from "./errors.js";
 import {
   broadcastShape,
   broadcastStrides,
   checkBuffer,
+  floats,
   isTyped,
-  made,
   type Operand,
   placeOf,
   readOperand,
@@ -90,6 +90,8 @@ export class Slot {
 export interface Gradient {
   readonly name: string;
   readonly shape: readonly number[];
+  /** What the user gave to write into. */
+  readonly given: unknown;
   readonly slot: Slot;
   readonly end: Slot;
   /** Of an input that was broadcast: the slot has this shape, and is added up. */
@@ -163,9 +165,9 @@ export const NOTHING_WANTED: readonly string[] = [];
 /** The outputs that the user gave. */
 interface Given {
   readonly value: unknown;
-  readonly grads: Readonly<Record<string, unknown>>;
+  readonly grads: Readonly<Record<string, unknown>> | undefined;
 }
-const NOTHING_GIVEN: Given = { value: undefined, grads: {} };
+const NOTHING_GIVEN: Given = { value: undefined, grads: undefined };
 
 /** How the losses of a family run on the core; there is no such thing where there is no core. */
 export interface Door<P> {
@@ -294,7 +296,7 @@ export class Call {
 
   /** Whether a gradient with respect to this input is asked for. */
   wants(name: string): boolean {
-    return this.gradients && (this.wrt === undefined || this.wrt.includes(name));
+    return this.wrt === undefined || this.wrt.includes(name);
   }
 
   /**
@@ -308,6 +310,12 @@ export class Call {
     }
     const wide = wideOf(own, shape);
     return this.push("real", operand.data, sizeOf(own), false, operand.address ?? 0, wide);
+  }
+
+  /** Says how the losses lie, and of how many a mean is that of. */
+  losses(shape: readonly number[], count = sizeOf(shape)): void {
+    this.lossShape = shape;
+    if (this.reduction === "mean") this.divisor = count;
   }
 
   /** An array of the library's, or labels that were checked; with `out` the kernel writes to it. */
@@ -340,7 +348,7 @@ export class Call {
 
   /** The gradient with respect to the i-th input, if there is one, broadcast as {@link take} does it. */
   gradientSlot(i: number, shape?: readonly number[], own?: readonly number[]): void {
-    const operand = this.inputs[i];
+    const operand = i < this.inputs.length ? this.inputs[i] : undefined;
     if (
       operand === undefined ||
       this.signature.inputs[i]?.differentiable !== true ||
@@ -352,7 +360,7 @@ export class Call {
     const { name } = operand;
     // not that of its data: a family that called the user's code may have had the core's memory grow, and views detached
     const length = sizeOf(operand.shape);
-    const given = this.out.grads[name];
+    const given = this.out.grads?.[name];
     const wide = wideOf(own ?? operand.shape, shape);
     // of one that is broadcast the kernel writes one gradient per element of the shape; they are added up afterwards
     const slot =
@@ -360,7 +368,7 @@ export class Call {
         ? this.output(name, given, length)
         : this.output(name, undefined, sizeOf(wide.shape));
     const end = wide === undefined ? slot : this.output(name, given, length, "real", NOWHERE);
-    this.grads.push({ name, shape: operand.shape, slot, end, wide });
+    this.grads.push({ name, shape: operand.shape, given, slot, end, wide });
   }
 
   /** The upstream gradient: an array where there is one number per loss; a single number goes into `scale`. */
@@ -389,7 +397,7 @@ export class Call {
     const { shape, data } = upstream;
     const single = this.reduction !== "none";
     if (shape.length === 0 || (single && data.length === 1)) return Number(data[0]);
-    if (single) wrongShape(where, upstream, `a number with reduction ${JSON.stringify(this.reduction)}`);
+    if (single) wrongShape(where, upstream, `a number with reduction ${describe(this.reduction)}`);
     if (!sameShape(shape, lossShape) && !(shape.length === 1 && data.length === sizeOf(lossShape)))
       wrongShape(where, upstream, `a number or ${shapeText(lossShape)}`);
     return upstream;
@@ -397,9 +405,7 @@ export class Call {
 
   /** A new array in the precision of the call. */
   fresh(length: number): FloatArray {
-    return this.dtype === "float32"
-      ? made(this.where, Float32Array, length)
-      : made(this.where, Float64Array, length);
+    return floats(this.where, this.dtype, length);
   }
 
   /** What is written to: what was given, or a new array. `name` is `"value"` or that of an input. */
@@ -461,7 +467,7 @@ function asked(given: unknown): unknown {
 /** Where to write. Each property is asked for once, here: a getter is code of the caller's, and no array has its place yet. */
 function readOut(where: string, differentiable: readonly string[], given: unknown): Given {
   const { value, grads } = properties(where, "out", given, ["value", "grads"]);
-  const arrays = grads === undefined ? {} : properties(where, "out.grads", grads, differentiable);
+  const arrays = grads === undefined ? undefined : properties(where, "out.grads", grads, differentiable);
   for (const name in arrays) arrays[name] = asked(arrays[name]);
   return { value: asked(value), grads: arrays };
 }

@@ -23,11 +23,11 @@ import {
   spread,
 } from "./call.js";
 import { describe, fail } from "./errors.js";
-import { giveBack, isTyped, made, walk } from "./input.js";
+import { giveBack, isTyped, made, type Operand, walk } from "./input.js";
 import type { FloatArray, Tensor } from "./types.js";
 
 export type { Call, Domain, InputRow } from "./call.js";
-export { broadcastInputs, isWhole, NOWHERE, raggedRows, readLabels, sameRank } from "./call.js";
+export { broadcastInputs, isWhole, raggedRows, readLabels, sameRank } from "./call.js";
 
 /** How a family of losses lays out its arrays, and how it is called. `P` is what the family keeps for a call, `R` its references. */
 export interface Family<P, R> {
@@ -95,7 +95,9 @@ function run(face: Face, args: readonly unknown[], gradients: boolean): unknown 
   if (call.planned) sum = onJs(face, call, plan);
   else if (!call.slots.every(isEmpty)) sum = door?.run(call, plan) ?? onJs(face, call, plan);
   finish?.(call, plan);
-  for (const input of call.inputs) if (input?.lent === true) giveBack(input.data as Float64Array);
+  const { inputs } = call;
+  for (let i = 0; i < inputs.length; i++)
+    if (inputs[i]?.lent === true) giveBack((inputs[i] as Operand).data as Float64Array);
   const written = call.values?.array as FloatArray;
   let value: unknown;
   if (call.reduction === "none") value = handBack(call.out.value, written, call.lossShape);
@@ -105,20 +107,21 @@ function run(face: Face, args: readonly unknown[], gradients: boolean): unknown 
   }
   if (!gradients) return value;
   const grads: Record<string, Tensor> = {};
-  for (const { name, slot, end, shape, wide } of call.grads) {
+  for (const { name, given, slot, end, shape, wide } of call.grads) {
     const data = end.array as FloatArray;
     if (wide !== undefined) gather(data, slot.array as FloatArray, wide);
-    grads[name] = handBack(call.out.grads[name], data, shape);
+    grads[name] = handBack(given, data, shape);
   }
-  return { value, grads, ...call.extras };
+  return call.extras === undefined ? { value, grads } : { value, grads, ...call.extras };
 }
 
 /** A tensor that the user gave comes back itself; an array gets its shape. */
 function handBack(given: unknown, data: FloatArray, shape: readonly number[]): Tensor {
-  const tensor = given instanceof Asked ? given.tensor : isTyped(given) ? undefined : given;
-  if (tensor !== undefined) return tensor as Tensor;
+  const tensor = given instanceof Asked ? given.tensor : given;
+  if (tensor === undefined) return { data, shape };
+  if (!isTyped(tensor)) return tensor as Tensor;
   // the array itself, unless it is a view that growth has detached
-  return { data: isTyped(given) && given.length === data.length ? (given as FloatArray) : data, shape };
+  return { data: tensor.length === data.length ? (tensor as FloatArray) : data, shape };
 }
 
 /** Adds up what came out per broadcast element, in double precision. */

@@ -2,7 +2,7 @@
 import { lodged } from "#engine";
 import { arrayOf, describe, fail, shapeText, tag, wrongType } from "./errors.js";
 import { ownClass, viewOf } from "./runtime/platform.js";
-import type { FloatArray, TypedArray } from "./types.js";
+import type { DType, FloatArray, TypedArray } from "./types.js";
 
 /** An input that was looked at: its numbers, its shape, and the precision it asks for (integers ask for none). */
 export interface Operand {
@@ -61,17 +61,16 @@ export function made<A>(where: string, Type: new (length: number) => A, length: 
   }
 }
 
+/** A new array of a precision. */
+export function floats(where: string, dtype: DType, length: number): FloatArray {
+  return made<FloatArray>(where, dtype === "float32" ? Float32Array : Float64Array, length);
+}
+
 function precisionOf(data: TypedArray): Operand["precision"] {
   if (data instanceof Float32Array) return "float32";
   if (data instanceof Float64Array) return "float64";
-  switch (tag(data)) {
-    case "Float32Array":
-      return "float32";
-    case "Float64Array":
-      return "float64";
-    default:
-      return "integer";
-  }
+  const own = tag(data).toLowerCase();
+  return own.startsWith("float") ? (own.slice(0, 7) as DType) : "integer";
 }
 
 /** How long a typed array is, whatever it says of itself. */
@@ -228,15 +227,24 @@ const spares: (Float64Array | Int32Array)[] = [];
 const MOST_SPARES = 8;
 const LONGEST_SPARE = 16384;
 
-/** An array of at least so many numbers, and at most: what it holds is left over. */
+/** An array of `size` numbers, or of up to `most` in steps of `step`; what it holds is left over. */
 export function lend<A extends Float64Array | Int32Array>(
   where: string,
-  Type: new (length: number) => A,
+  Type: { new (length: number): A; readonly BYTES_PER_ELEMENT: number },
   size: number,
-  fits: (length: number) => boolean = (length) => length === size,
+  most = size,
+  step = 1,
 ): A {
-  const i = spares.findIndex((spare) => spare instanceof Type && fits(spare.length));
-  return i < 0 ? made(where, Type, size) : (spares.splice(i, 1)[0] as A);
+  for (let i = spares.length - 1; i >= 0; i--) {
+    const spare = spares[i] as Float64Array | Int32Array;
+    const { length } = spare;
+    if (length < size || length > most || (length - size) % step !== 0) continue;
+    if (spare.BYTES_PER_ELEMENT !== Type.BYTES_PER_ELEMENT) continue;
+    spares[i] = spares[spares.length - 1] as Float64Array | Int32Array;
+    spares.pop();
+    return spare as A;
+  }
+  return made<A>(where, Type, size);
 }
 
 /** At the end of a call, when nobody reads the array any more. */

@@ -1,4 +1,4 @@
-/** Functions of numbers, without overflow. */
+/** Functions of numbers, without overflow, and sums. */
 import type { FloatArray } from "./types.js";
 
 /**
@@ -32,4 +32,21 @@ export function softplus(z: number): number {
 export function sigmoid(z: number): number {
   const t = Math.exp(-Math.abs(z));
   return (z < 0 ? t : 1) / (1 + t);
+}
+
+/** Writes a loss per row where they are asked for, each given what flows in from above; gives their sum. */
+export function addUp(
+  rows: number,
+  scale: number,
+  upstream: FloatArray | undefined,
+  values: FloatArray | undefined,
+  loss: (row: number, upstream: number) => number,
+): number {
+  let sum = 0;
+  for (let row = 0; row < rows; row++) {
+    const value = loss(row, scale * (upstream?.[row] ?? 1));
+    if (values !== undefined) values[row] = value;
+    sum += value;
+  }
+  return sum;
 }

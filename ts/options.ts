@@ -18,21 +18,19 @@ export function number(
   fallback: number,
   limits: { least?: number; above?: number; most?: number; integer?: boolean } = {},
 ): Option<number> {
-  const { least, above, most, integer = false } = limits;
+  const { least = -Infinity, above, most = Infinity, integer = false } = limits;
   const words = [integer ? "a whole number" : "a number"];
-  if (least !== undefined) words.push(`from ${least} on`);
+  if (least > -Infinity) words.push(`from ${least} on`);
   if (above !== undefined) words.push(`above ${above}`);
-  if (most !== undefined) words.push(`up to ${most}`);
+  if (most < Infinity) words.push(`up to ${most}`);
   const expected = words.join(" ");
   return {
     fallback,
     read(where, name, value) {
       if (typeof value !== "number") wrongType(where, name, value, expected);
-      const inside =
-        (least === undefined || value >= least) &&
-        (above === undefined || value > above) &&
-        (most === undefined || value <= most);
-      if (!inside || Number.isNaN(value) || (integer && !Number.isInteger(value)))
+      // NaN is not inside
+      const inside = value >= least && value <= most && !(above !== undefined && value <= above);
+      if (!inside || (integer && !Number.isInteger(value)))
         fail("NUMBER", where, name, String(value), expected);
       return value;
     },

@@ -1,7 +1,7 @@
 /** Tensors: numbers with a shape, on arrays of the user's or in the core's memory. */
 import { type Lodging, lodge } from "#engine";
 import { fail, shapeText, wrongType } from "./errors.js";
-import { checkShape, isTyped, made, sizeOf } from "./input.js";
+import { checkShape, floats, isTyped, sizeOf } from "./input.js";
 import { checkChoice } from "./options.js";
 import { ADDRESS } from "./runtime/lodging.js";
 import type { DType, FloatArray, Tensor, TypedArray } from "./types.js";
@@ -36,14 +36,15 @@ const DISPOSE: typeof Symbol.dispose = Symbol.dispose ?? Symbol.for("Symbol.disp
 
 /** An array of JavaScript's, where there is no room in the core. */
 function inArray(dtype: DType, length: number): Lodging {
-  const view =
-    dtype === "float32" ? made("allocate", Float32Array, length) : made("allocate", Float64Array, length);
+  const view = floats("allocate", dtype, length);
   return { address: undefined, view: () => view, give() {} };
 }
 
 /** A tensor in the core's memory: see {@link allocate}. */
 export class AllocatedTensor<A extends FloatArray = FloatArray> implements Tensor<A> {
   #lodging: Lodging | undefined;
+  /** That of the lodging: it is asked for at every call. */
+  #address: number | undefined;
   /** The lengths of the axes. */
   declare readonly shape: readonly number[];
   /** The precision. */
@@ -58,6 +59,7 @@ export class AllocatedTensor<A extends FloatArray = FloatArray> implements Tenso
       dtype: { value: dtype, enumerable: true },
     });
     this.#lodging = lodge(dtype, length) ?? inArray(dtype, length);
+    this.#address = this.#lodging.address;
   }
 
   /**
@@ -73,7 +75,7 @@ export class AllocatedTensor<A extends FloatArray = FloatArray> implements Tenso
 
   /** @internal undefined where the numbers are not in the core's memory, or were given back. */
   get [ADDRESS](): number | undefined {
-    return #lodging in this ? this.#lodging?.address : undefined;
+    return #address in this ? this.#address : undefined;
   }
 
   /** Whether {@link dispose} was called. */
@@ -85,6 +87,7 @@ export class AllocatedTensor<A extends FloatArray = FloatArray> implements Tenso
   dispose(): void {
     this.#lodging?.give();
     this.#lodging = undefined;
+    this.#address = undefined;
   }
 
   /** `using x = allocate(...)` disposes of it at the end of the block. */

@@ -22,8 +22,7 @@ const family: Family<Plan, CtcReference> = {
     const { samples, single, targetLengths } = read;
     const mean = call.reduction === "mean";
     const backward = call.wants("logits");
-    call.lossShape = single ? [] : [samples];
-    if (mean) call.divisor = samples;
+    call.losses(single ? [] : [samples]);
     const factors = lend(call.where, Float64Array, samples);
     for (let n = 0; n < samples; n++)
       factors[n] = mean ? 1 / (samples * Math.max(1, targetLengths[n] as number)) : 1;
@@ -34,9 +33,11 @@ const family: Family<Plan, CtcReference> = {
     const zeroInfinity = call.options.zeroInfinity as boolean;
     return { ...read, zeroInfinity, perLabel: mean, backward, factors };
   },
-  finish(_call, { inputLengths, targetLengths, factors, targets }) {
-    for (const array of [inputLengths, targetLengths, factors]) giveBack(array);
-    if (targets.own) giveBack(targets.labels);
+  finish(_call, { inputLengths, targetLengths, factors, targets, own }) {
+    giveBack(inputLengths);
+    giveBack(targetLengths);
+    giveBack(factors);
+    if (own) giveBack(targets);
   },
 };
 

@@ -39,8 +39,7 @@ const energy = /* @__NO_SIDE_EFFECTS__ */ (indices = false): Family<Plan, Energy
     checkPresent(call, answers, columns, present);
     const { table, per } = readTable(call, answers, rows, columns, present);
     const cloud = readCoordinates(call, rows, columns);
-    call.lossShape = leading;
-    if (call.reduction === "mean") call.divisor = rows;
+    call.losses(leading);
     call.take(present === undefined ? energies : withoutAbsent(energies, present));
     call.own(answers);
     call.own(lengthsOf(energies, present, rows, columns));

@@ -32,10 +32,8 @@ const pointwise = /* @__NO_SIDE_EFFECTS__ */ (rules: Rules = {}): Family<Plan, P
   plan(call) {
     const shapes = rules.shapes?.(call);
     const shape = rules.shape?.(call) ?? broadcastInputs(call, call.inputs.length, shapes);
-    call.lossShape = shape;
-    const count = sizeOf(shape);
-    if (call.reduction === "mean") call.divisor = count;
-    else if (call.reduction === "batchmean") call.divisor = call.input(0).shape[0] ?? 1;
+    call.losses(shape);
+    if (call.reduction === "batchmean") call.divisor = call.input(0).shape[0] ?? 1;
     for (let i = 0; i < 3; i++) {
       const slot = call.take(call.inputs[i], shape, shapes?.[i]);
       if (rules.domain?.input === i) {
@@ -44,14 +42,12 @@ const pointwise = /* @__NO_SIDE_EFFECTS__ */ (rules: Rules = {}): Family<Plan, P
       }
     }
     const { weight, posWeight } = call.options as { weight?: Operand; posWeight?: Operand };
-    for (const factors of [weight, posWeight]) {
-      if (factors !== undefined) checkBroadcast(call, factors, shape);
-      call.take(factors, shape);
-    }
+    takeFactors(call, weight, shape);
+    takeFactors(call, posWeight, shape);
     call.valueSlot();
     for (let i = 0; i < 3; i++) call.gradientSlot(i, shape, shapes?.[i]);
     call.upstreamSlot();
-    return { count };
+    return { count: sizeOf(shape) };
   },
   js: reference.runPointwise,
 });
@@ -69,6 +65,12 @@ function likeInput(call: Call): readonly number[] {
   const { name, shape } = call.input(0);
   checkBroadcast(call, call.input(1), shape, ` that of ${name}:`);
   return shape;
+}
+
+/** An option that is an array of factors. */
+function takeFactors(call: Call, given: Operand | undefined, shape: readonly number[]): void {
+  if (given !== undefined) checkBroadcast(call, given, shape);
+  call.take(given, shape);
 }
 
 /** Refuses an array whose shape does not broadcast to this one. */

@@ -3,16 +3,7 @@
  * axis that they rest on.
  */
 import { door, type Plan } from "#door/rowwise";
-import {
-  type Call,
-  define,
-  type Family,
-  type InputRow,
-  isWhole,
-  NOWHERE,
-  raggedRows,
-  readLabels,
-} from "../define.js";
+import { type Call, define, type Family, type InputRow, isWhole, raggedRows, readLabels } from "../define.js";
 import { arrayOf, describe, fail, shapeText, wrongShape } from "../errors.js";
 import { type Operand, readOperand, sameShape, sizeOf } from "../input.js";
 import { array, choice, number } from "../options.js";
@@ -50,10 +41,9 @@ const rowwise = (
     // 0 / 0 where there is no sample
     const inner = (apart && rows / samples) || 1;
     if (columns === 0 && rows > 0) wrongShape(call.where, input, "at least one class");
-    call.lossShape = per === "number" ? shape : leading;
     const weight = readWeight(call, columns);
     const labels = readTargets(call, targets, input, leading, columns);
-    if (call.reduction === "mean") call.divisor = divisor(call, labels, weight, rows);
+    call.losses(per === "number" ? shape : leading, divisor(call, labels, weight, rows));
     call.take(input);
     call.own(labels);
     const scores = targets === "none" || labels !== undefined ? undefined : call.input(1);
@@ -61,7 +51,7 @@ const rowwise = (
     call.take(weight);
     call.valueSlot();
     call.gradientSlot(0);
-    call.gradientSlot(scores === undefined ? NOWHERE : 1);
+    call.gradientSlot(scores === undefined ? 2 : 1);
     call.upstreamSlot();
     return { rows, columns, inner };
   },
@@ -138,7 +128,7 @@ function divisor(
   rows: number,
 ): number {
   const ignore = call.options.ignoreIndex as number | undefined;
-  if (ignore === undefined || labels === undefined) return rows;
+  if (ignore === undefined || labels === undefined || call.reduction !== "mean") return rows;
   let sum = 0;
   for (let i = 0; i < labels.length; i++) {
     const label = labels[i] as number;

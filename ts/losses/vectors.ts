@@ -21,7 +21,7 @@ import {
   wrongLength,
 } from "../input.js";
 import { flag, number } from "../options.js";
-import type { VectorsReference } from "../reference/vectors.js";
+import type { Measured, VectorsReference } from "../reference/vectors.js";
 import * as reference from "../reference/vectors.js";
 import type { Input, Loss, Mapping } from "../types.js";
 
@@ -30,7 +30,7 @@ type Layout = "pairs" | "labelled pairs" | "triplets";
 
 interface Plan extends Lengths {
   /** What a caller's own distance gave: it is called before arrays are placed, for it may call this library itself. */
-  readonly measured: readonly reference.Measured[] | undefined;
+  readonly measured: Measured | undefined;
 }
 
 const SIGNS: Domain = { input: 2, kind: 1, holds: (t) => t === 1 || t === -1, expected: "1 or -1" };
@@ -41,18 +41,21 @@ const vectors = /* @__NO_SIDE_EFFECTS__ */ (layout: Layout): Family<Plan, Vector
   plan(call) {
     const inputs = layout === "triplets" ? 3 : 2;
     if (layout !== "pairs") sameRank(call, inputs);
-    if (layout === "labelled pairs") checkTargetRank(call);
-    let shape = broadcastInputs(call, inputs);
     const target = layout === "labelled pairs" ? call.input(2) : undefined;
-    const length = shape[shape.length - 1] ?? 1;
-    const leading = withTarget(call, target, shape.slice(0, -1));
-    if (target !== undefined) shape = [...leading, length];
+    if (target !== undefined) checkTargetRank(call, target);
+    const pairs = broadcastInputs(call, inputs);
+    const length = pairs[pairs.length - 1] ?? 1;
+    const rows = pairs.slice(0, -1);
+    // there is one loss per vector and target
+    const leading = target === undefined ? rows : broadcastShape(rows, target.shape);
+    if (leading === undefined) wrongShape(call.where, target as Operand, shapeText(rows));
+    const shape = target === undefined ? pairs : [...leading, length];
     const count = sizeOf(leading);
     if (length === 0 && count > 0) wrongShape(call.where, call.input(0), "vectors of at least one number");
-    call.lossShape = leading;
-    if (call.reduction === "mean") call.divisor = count;
+    call.losses(leading);
     const { distance } = call.options;
-    const measured = typeof distance === "function" ? measure(call, distance as Distance, shape) : undefined;
+    const measured =
+      typeof distance === "function" ? measure(call, distance as Distance, shape, length) : undefined;
     call.planned = measured !== undefined;
     for (let i = 0; i < 3; i++)
       call.take(i < inputs && measured === undefined ? call.inputs[i] : undefined, shape);
@@ -67,36 +70,32 @@ const vectors = /* @__NO_SIDE_EFFECTS__ */ (layout: Layout): Family<Plan, Vector
 });
 
 /** One target for one pair [D], or a row of targets for a row of pairs [N, D], as PyTorch. */
-function checkTargetRank(call: Call): void {
+function checkTargetRank(call: Call, target: Operand): void {
   const input = call.input(0);
   const rank = input.shape.length;
   if (rank !== 1 && rank !== 2) wrongShape(call.where, input, "[N, D], or [D] for one pair", "RANK");
-  const target = call.input(2);
   if (target.shape.length === rank - 1) return;
   wrongShape(call.where, target, rank === 1 ? "one number" : "[N]: one number per pair", "RANK");
 }
 
-/** The shape of the losses: there is one per vector and target. */
-function withTarget(call: Call, target: Operand | undefined, leading: readonly number[]): readonly number[] {
-  if (target === undefined) return leading;
-  const shape = broadcastShape(leading, target.shape);
-  if (shape === undefined) wrongShape(call.where, target, shapeText(leading));
-  return shape;
-}
-
 /** Asks a caller's own distance for the pairs of each triplet, on copies of their vectors. */
-function measure(call: Call, distance: Distance, shape: readonly number[]): reference.Measured[] {
+function measure(call: Call, distance: Distance, shape: readonly number[], length: number): Measured {
   const copies = call.inputs.map((input) => copyOf(call.where, input as Operand, shape));
-  const length = shape[shape.length - 1] ?? 1;
   const pairs = [
     [0, 1],
     [0, 2],
     [1, 2],
   ].slice(0, call.options.swap === true ? 3 : 2) as [number, number][];
-  const measured: reference.Measured[] = [];
+  const size = pairs.length * sizeOf(shape);
+  const measured = {
+    distances: new Float64Array(length && size / length),
+    gradX: new Float64Array(size),
+    gradY: new Float64Array(size),
+  };
+  let next = 0;
   for (let first = 0; first < sizeOf(shape); first += length) {
     const vector = (i: number) => (copies[i] as Float64Array).slice(first, first + length);
-    for (const [x, y] of pairs) measured.push(readDistance(call, distance(vector(x), vector(y)), length));
+    for (const [x, y] of pairs) readDistance(call, distance(vector(x), vector(y)), measured, next++, length);
   }
   return measured;
 }
@@ -109,28 +108,34 @@ function copyOf(where: string, { data, shape }: Operand, wide: readonly number[]
   return copy;
 }
 
-/** What a caller's distance gave, if it is what it should have given. Gradients are copied: it may use their arrays again. */
+/** Copies what a caller's distance gave, if it is what it should have given: it may use its arrays again. */
 function readDistance(
   { where, gradients }: Call,
   given: DistanceAndGrad,
+  to: Measured,
+  at: number,
   length: number,
-): reference.Measured {
+): void {
   if (typeof given !== "object" || given === null)
     wrongType(where, "distance(x, y)", given, "an object { value, gradX, gradY }");
   // each property is asked for once: what was checked is what is used
   const { value, gradX, gradY } = given;
   if (typeof value !== "number") wrongType(where, "distance(x, y).value", value, "a number");
-  const slopes = (name: string, grad: unknown): Float64Array => {
+  to.distances[at] = value;
+  const copy = (name: "gradX" | "gradY", slopes: unknown): void => {
     const argument = `distance(x, y).${name}`;
-    if (!Array.isArray(grad) && !isTyped(grad)) wrongType(where, argument, grad, arrayOf(length));
-    if (grad.length !== length) wrongLength(where, argument, grad.length, length);
-    return Float64Array.from(grad as ArrayLike<unknown>, (slope, i) =>
-      typeof slope === "number" ? slope : wrongType(where, argument, slope, "a number", `[${i}]`),
-    );
+    if (!Array.isArray(slopes) && !isTyped(slopes)) wrongType(where, argument, slopes, arrayOf(length));
+    const own = slopes.length;
+    if (own !== length) wrongLength(where, argument, own, length);
+    for (let i = 0; i < length; i++) {
+      const slope: unknown = slopes[i];
+      if (typeof slope !== "number") wrongType(where, argument, slope, "a number", `[${i}]`);
+      to[name][at * length + i] = slope;
+    }
   };
-  return gradients
-    ? { value, gradX: slopes("gradX", gradX), gradY: slopes("gradY", gradY) }
-    : { value, gradX: [], gradY: [] };
+  if (!gradients) return;
+  copy("gradX", gradX);
+  copy("gradY", gradY);
 }
 
 const PAIR: readonly InputRow[] = [

@@ -40,6 +40,12 @@ interface LossLayout extends Layout {
   readonly zeroInfinity: boolean;
   /** Whether each loss is divided by max(1, its target's length) in the sum. */
   readonly perLabel: boolean;
+  /**
+   * Where it is asked for, the probability of each state at each step given the target comes here: rows of `width`, as many as the longest
+   * target has, laid out as the logits' rows.
+   */
+  readonly states?: FloatArray | undefined;
+  readonly width?: number;
 }
 
 /** A loss over sequences: writes what is asked for and gives the sum of the losses. */
@@ -51,7 +57,7 @@ export type CtcReference = (
     values: FloatArray | undefined,
     /** Laid out as the logits. */
     grad: FloatArray | undefined,
-    /** What multiplies the gradient of each sample. */
+    /** What multiplies the gradient of each sample; without it what comes is the probability of each symbol given the target. */
     factors: FloatArray | undefined,
   ],
 ) => number;
@@ -65,6 +71,14 @@ export interface Sample {
   readonly first: number;
   readonly stride: number;
   readonly target: Int32Array;
+  /**
+   * The largest logit of each step, and the logarithm of the softmax's denominator relative to it: log softmax(x) is x - max - log, in
+   * this order.
+   */
+  readonly max: Float64Array;
+  readonly log: Float64Array;
+  /** Whether each step is a distribution: none has NaN, +Infinity or nothing but -Infinity. */
+  readonly valid: boolean;
 }
 
 /** The exponent of zero: below every other, and sums of many of them are still finite. */
@@ -112,23 +126,6 @@ class Lattice {
   }
 }
 
-/**
- * The largest logit of each step, and the logarithm of the softmax's denominator relative to it: log softmax(x) is x - max - log, in
- * this order. Undefined where a step is no distribution.
- */
-export function normalisers(sample: Sample): { max: Float64Array; log: Float64Array } | undefined {
-  const { steps, classes, logits, first, stride } = sample;
-  const max = new Float64Array(steps);
-  const log = new Float64Array(steps);
-  for (let t = 0; t < steps; t++) {
-    const [largest, rest] = logSumExpOf(logits, first + t * stride, classes);
-    if (!Number.isFinite(largest)) return undefined;
-    max[t] = largest;
-    log[t] = rest;
-  }
-  return { max, log };
-}
-
 /** Whether so many steps can emit a target: each label takes one, and two that are alike have a blank between them. */
 export function feasible(target: Int32Array, steps: number): boolean {
   let needed = target.length;
@@ -138,17 +135,12 @@ export function feasible(target: Int32Array, steps: number): boolean {
 
 /**
  * The two passes over one sample: -log P, Infinity where there is no path, NaN where a row of logits is no distribution.
- * `visit` gets, for each step from the last to the first, the probability of each state at that step given the target, and the
- * largest logit and the logarithm of the softmax's denominator relative to it; it is not called where the loss is not finite.
+ * `visit` gets, for each step from the last to the first, the probability of each state at that step given the target; it is not called
+ * where the loss is not finite.
  */
-export function pass(
-  sample: Sample,
-  visit?: (step: number, occupancy: Float64Array, max: number, log: number) => void,
-): number {
-  const { steps, blank, logits, first, stride, target } = sample;
-  const known = normalisers(sample);
-  if (known === undefined) return Number.NaN;
-  const { max, log } = known;
+export function pass(sample: Sample, visit?: (step: number, occupancy: Float64Array) => void): number {
+  const { steps, blank, logits, first, stride, target, max, log, valid } = sample;
+  if (!valid) return Number.NaN;
   if (!feasible(target, steps)) return Infinity;
   if (steps === 0) return 0;
 
@@ -261,41 +253,16 @@ export function pass(
     }
     if (visit !== undefined && t % block === 0) starts.copy(t / block, alpha, 0);
   }
-  // P = alpha of the last two states
-  const last = alpha.at((steps - 1) % block) + states - 1;
-  const [a, b] = [alpha.exponent[last] as number, alpha.exponent[last - 1] as number];
-  const top = Math.max(a, b);
-  const p =
-    (alpha.mantissa[last] as number) * pow2(a - top) + (alpha.mantissa[last - 1] as number) * pow2(b - top);
-  if (p === 0) return Infinity;
-  const loss = denominators - (Math.log(p) + top * Math.LN2);
-  if (visit === undefined) return loss;
 
   // beta, without the emission of its own step
   let beta = new Lattice(1, states);
   let next = new Lattice(1, states);
+  beta.set(0, states - 1, 1);
+  if (states > 1) beta.set(0, states - 2, 1);
   const occupancy = new Float64Array(states);
-  for (let t = steps - 1; t >= 0; t--) {
-    const begin = t - (t % block);
-    if (t % block === block - 1 && t < steps - 1) {
-      // this block of alpha was written over: again from its first row on
-      alpha.copy(0, starts, begin / block);
-      for (let u = begin + 1; u <= t; u++) {
-        emit(u);
-        advance(u);
-      }
-    }
-    if (t === steps - 1) {
-      beta.set(0, states - 1, 1);
-      if (states > 1) beta.set(0, states - 2, 1);
-    } else {
-      [beta, next] = [next, beta];
-      emit(t + 1);
-      weigh(next, 0);
-      join(next, 0, beta, 0, 1);
-    }
-    // the product, relative to its largest exponent, and divided by its sum: these are probabilities
-    const i = alpha.at(t - begin);
+  /** The products of a row of alpha and of beta, relative to the largest exponent, and their sum: that of all paths. */
+  const meet = (row: number, beta: Lattice): readonly [total: number, exponent: number] => {
+    const i = alpha.at(row);
     const j = beta.at(0);
     let most = 2 * NOTHING;
     for (let s = 0; s < states; s++) {
@@ -309,103 +276,92 @@ export function pass(
       occupancy[s] = m;
       total += m;
     }
+    return [total, most];
+  };
+  const [p, exponent] = meet((steps - 1) % block, beta);
+  if (p === 0) return Infinity;
+  for (let t = steps - 1; t >= 0 && visit !== undefined; t--) {
+    const begin = t - (t % block);
+    if (t < steps - 1) {
+      if (t % block === block - 1) {
+        // this block of alpha was written over: again from its first row on
+        alpha.copy(0, starts, begin / block);
+        for (let u = begin + 1; u <= t; u++) {
+          emit(u);
+          advance(u);
+        }
+      }
+      [beta, next] = [next, beta];
+      emit(t + 1);
+      weigh(next, 0);
+      join(next, 0, beta, 0, 1);
+    }
+    // divided by their sum these are probabilities
+    const [total] = meet(t - begin, beta);
     for (let s = 0; s < states; s++) occupancy[s] = (occupancy[s] as number) / total;
-    visit(t, occupancy, max[t] as number, log[t] as number);
+    visit(t, occupancy);
   }
-  return loss;
+  return denominators - (Math.log(p) + exponent * Math.LN2);
 }
 
 /** The n-th sample of a batch, as far as its lengths go. */
 export function sampleOf(layout: Layout, inputs: readonly [...Inputs, ...unknown[]], n: number): Sample {
   const { steps, samples, classes, labels, timeMajor, blank } = layout;
   const [logits, targets, inputLengths, targetLengths] = inputs;
-  return {
-    steps: inputLengths[n] as number,
-    classes,
-    blank,
-    logits,
-    first: n * (timeMajor ? classes : steps * classes),
-    stride: timeMajor ? samples * classes : classes,
-    target: targets.subarray(n * labels, n * labels + (targetLengths[n] as number)),
-  };
+  const count = inputLengths[n] as number;
+  const first = n * (timeMajor ? classes : steps * classes);
+  const stride = timeMajor ? samples * classes : classes;
+  const target = targets.subarray(n * labels, n * labels + (targetLengths[n] as number));
+  const max = new Float64Array(count);
+  const log = new Float64Array(count);
+  let valid = true;
+  for (let t = 0; t < count; t++) {
+    const [largest, rest] = logSumExpOf(logits, first + t * stride, classes);
+    max[t] = largest;
+    log[t] = rest;
+    valid &&= Number.isFinite(largest);
+  }
+  return { steps: count, classes, blank, logits, first, stride, target, max, log, valid };
 }
 
 /** -log of the sum, over all paths that collapse to the target, of prod_t softmax(x_t); the gradient is softmax - occupancy. */
 export const ctcLoss: CtcReference = (layout, arrays) => {
-  const { classes, blank, zeroInfinity, perLabel } = layout;
+  const { samples, classes, blank, timeMajor, zeroInfinity, perLabel, states, width = 0 } = layout;
   const [, , , , values, grad, factors] = arrays;
   const occupied = new Float64Array(classes);
   grad?.fill(0);
+  states?.fill(0);
   let sum = 0;
-  for (let n = 0; n < layout.samples; n++) {
+  for (let n = 0; n < samples; n++) {
     const sample = sampleOf(layout, arrays, n);
-    const { steps, first, stride, target, logits } = sample;
-    const factor = factors?.[n] ?? 1;
-    const visit = (t: number, occupancy: Float64Array, max: number, log: number): void => {
+    const { steps, first, stride, target, logits, max, log } = sample;
+    const factor = factors?.[n];
+    const stateRow = (t: number): number => (timeMajor ? t * samples + n : n * layout.steps + t) * width;
+    const visit = (t: number, occupancy: Float64Array): void => {
+      states?.set(occupancy, stateRow(t));
       occupied.fill(0);
-      bySymbol(occupancy, target, blank, occupied);
+      for (let s = 0; s < occupancy.length; s++) {
+        const c = s % 2 === 0 ? blank : (target[(s - 1) / 2] as number);
+        occupied[c] = (occupied[c] as number) + (occupancy[s] as number);
+      }
       const row = first + t * stride;
+      const [largest, rest] = [max[t] as number, log[t] as number];
       for (let c = 0; c < classes; c++) {
-        const softmax = Math.exp((logits[row + c] as number) - max - log);
-        (grad as FloatArray)[row + c] = factor * (softmax - (occupied[c] as number));
+        const q = occupied[c] as number;
+        (grad as FloatArray)[row + c] =
+          factor === undefined ? q : factor * (Math.exp((logits[row + c] as number) - largest - rest) - q);
       }
     };
     const loss = pass(sample, grad === undefined ? undefined : visit);
     const value = zeroInfinity && loss === Infinity ? 0 : loss;
     if (!Number.isFinite(value)) {
-      for (let t = 0; t < steps; t++)
+      for (let t = 0; t < steps; t++) {
         grad?.fill(Number.NaN, first + t * stride, first + t * stride + classes);
+        states?.fill(Number.NaN, stateRow(t), stateRow(t) + width);
+      }
     }
     if (values !== undefined) values[n] = value;
     sum += perLabel ? value / Math.max(1, target.length) : value;
   }
   return sum;
 };
-
-/** What {@link ctcPosteriors} is told beside. */
-interface PosteriorsLayout extends Layout {
-  /** How many states the longest target has: 2 S + 1. */
-  readonly width: number;
-  /** Where it is asked for, the probability of each state: rows of `width`, laid out as the logits' rows. */
-  readonly states: FloatArray | undefined;
-}
-
-/** Writes the probability of each symbol at each step given the target, laid out as the logits; there is nothing to add up. */
-export function ctcPosteriors(
-  layout: PosteriorsLayout,
-  arrays: readonly [...Inputs, unknown, symbols: FloatArray],
-): number {
-  const { samples, classes, blank, timeMajor, width, states } = layout;
-  const [, , , , , symbols] = arrays;
-  symbols.fill(0);
-  states?.fill(0);
-  for (let n = 0; n < samples; n++) {
-    const sample = sampleOf(layout, arrays, n);
-    const { first, stride, target } = sample;
-    const stateRow = (t: number): number => (timeMajor ? t * samples + n : n * layout.steps + t) * width;
-    const loss = pass(sample, (t, occupancy) => {
-      bySymbol(occupancy, target, blank, symbols, first + t * stride);
-      states?.set(occupancy, stateRow(t));
-    });
-    if (Number.isFinite(loss)) continue;
-    for (let t = 0; t < sample.steps; t++) {
-      symbols.fill(Number.NaN, first + t * stride, first + t * stride + classes);
-      states?.fill(Number.NaN, stateRow(t), stateRow(t) + width);
-    }
-  }
-  return 0;
-}
-
-/** Adds the probabilities of the states to those of their symbols. */
-export function bySymbol(
-  occupancy: Float64Array,
-  target: Int32Array,
-  blank: number,
-  to: FloatArray,
-  first = 0,
-): void {
-  for (let s = 0; s < occupancy.length; s++) {
-    const c = first + (s % 2 === 0 ? blank : (target[(s - 1) / 2] as number));
-    to[c] = (to[c] as number) + (occupancy[s] as number);
-  }
-}

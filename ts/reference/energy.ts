@@ -4,7 +4,7 @@
  *
  * Low energy is good. An answer of energy +Infinity is as if it were not there.
  */
-import { sigmoid, softplus } from "../math.js";
+import { addUp, sigmoid, softplus } from "../math.js";
 import type { FloatArray } from "../types.js";
 
 /** What a loss reads and writes. Arrays that are not given or not asked for are undefined. */
@@ -74,17 +74,13 @@ interface Sample {
 
 /** Calls `loss(sample)` for each sample, with a gradient of zeros to add to. */
 function eachSample(s: Samples, loss: (sample: Sample) => number): number {
-  let sum = 0;
-  for (let row = 0; row < s.rows; row++) {
+  return addUp(s.rows, s.scale, s.upstream, s.values, (row, upstream) => {
     const first = row * s.columns;
     const answer = s.answers[row] as number;
     const own = s.energies[first + answer] as number;
     s.grad?.fill(0, first, first + s.columns);
-    const value = loss({ row, first, answer, own, upstream: s.scale * (s.upstream?.[row] ?? 1) });
-    if (s.values !== undefined) s.values[row] = value;
-    sum += value;
-  }
-  return sum;
+    return loss({ row, first, answer, own, upstream });
+  });
 }
 
 /** A number of the table for one answer of a sample. */

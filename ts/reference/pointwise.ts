@@ -55,17 +55,18 @@ let scratch: readonly [Float64Array, Float64Array, Float64Array, Float64Array] |
 export function runPointwise(
   loss: PointwiseReference,
   { count: all, scale, parameters }: Plan,
-  [a, b, c, weight, posWeight, values, gradA, gradB, gradC, upstream]: Arrays,
+  arrays: Arrays,
 ): number {
+  const { 0: a, 1: b, 2: c, 3: weight, 4: posWeight, 5: values, 9: upstream } = arrays;
   const fresh = () => new Float64Array(BLOCK);
   scratch ??= [fresh(), fresh(), fresh(), fresh()];
   const [value, ofA, ofB, ofC] = scratch;
+  const third = c ?? posWeight;
   let sum = 0;
   for (let first = 0; first < all; first += BLOCK) {
     const count = Math.min(BLOCK, all - first);
     const part = (array: FloatArray): FloatArray =>
       all <= BLOCK ? array : array.subarray(first, first + count);
-    const third = c ?? posWeight;
     loss(
       count,
       part(a),
@@ -82,17 +83,16 @@ export function runPointwise(
       if (values !== undefined) values[first + i] = v;
       sum += v;
     }
-    const chain = (to: FloatArray | undefined, slopes: Float64Array): void => {
-      if (to === undefined) return;
+    for (let k = 1; k <= 3; k++) {
+      const to = arrays[5 + k] as FloatArray | undefined;
+      if (to === undefined) continue;
+      const slopes = scratch[k] as Float64Array;
       for (let i = 0; i < count; i++) {
         const w = weight === undefined ? 1 : (weight[first + i] as number);
         const up = upstream === undefined ? scale : scale * (upstream[first + i] as number);
         to[first + i] = up * w * (slopes[i] as number);
       }
-    };
-    chain(gradA, ofA);
-    chain(gradB, ofB);
-    chain(gradC, ofC);
+    }
   }
   return sum;
 }

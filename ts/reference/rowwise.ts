@@ -3,7 +3,7 @@
  * compute is defined here; the js engine runs it. Cross-entropy and the negative log-likelihood take rows whose numbers stand
  * apart as well, those of an input [N, columns, inner].
  */
-import { logSumExpOf } from "../math.js";
+import { addUp, logSumExpOf } from "../math.js";
 import type { FloatArray } from "../types.js";
 
 /** How the rows lie, and what multiplies each gradient. */
@@ -45,14 +45,11 @@ export function runRowwise(loss: RowwiseReference, all: Rows, arrays: Arrays): n
   const { rows, columns, inner, scale } = all;
   const [, , , , values, , , upstream] = arrays;
   const ofRow = loss(all, arrays);
-  let sum = 0;
-  for (let row = 0; row < rows && ofRow !== undefined; row++) {
+  if (ofRow === undefined) return 0;
+  return addUp(rows, scale, upstream, values, (row, up) => {
     const within = row % inner;
-    const value = ofRow(row, (row - within) * columns + within, scale * (upstream?.[row] ?? 1));
-    if (values !== undefined) values[row] = value;
-    sum += value;
-  }
-  return sum;
+    return ofRow(row, (row - within) * columns + within, up);
+  });
 }
 
 /** -sum_c q_c w_c log softmax(x)_c, with q the target, smoothed: (1 - s) q + s / C. Parameters: ignoreIndex, s. */
@@ -135,7 +132,7 @@ export const multiLabelMarginLoss: RowwiseReference = ({ columns }, [x, labels, 
   return (_row, first, upstream) => {
     const set = (labels as Int32Array).subarray(first, first + columns);
     const end = set.indexOf(-1);
-    const members = end < 0 ? set : set.subarray(0, end);
+    const members = set.subarray(0, end < 0 ? columns : end);
     inside.fill(0);
     for (const j of members) inside[j] = 1;
     gradInput?.fill(0, first, first + columns);
@@ -193,17 +190,18 @@ const softmaxOr =
   ({ rows, columns, scale }, [x, , , , values, gradInput, , upstream]) => {
     for (let first = 0; first < rows * columns; first += columns) {
       const [max, log] = logSumExpOf(x, first, columns);
-      const logOf = (i: number): number => (x[i] as number) - max - log;
-      const flowing = (i: number): number => scale * (upstream?.[i] ?? 1);
       let total = 0;
       for (let i = first; i < first + columns; i++) {
-        const y = isLog ? logOf(i) : Math.exp(logOf(i));
-        total += flowing(i) * (isLog ? 1 : y);
+        const logP = (x[i] as number) - max - log;
+        const y = isLog ? logP : Math.exp(logP);
+        const flowing = scale * (upstream?.[i] ?? 1);
+        total += isLog ? flowing : flowing * y;
         if (values !== undefined) values[i] = y;
       }
       for (let i = first; gradInput !== undefined && i < first + columns; i++) {
-        const p = Math.exp(logOf(i));
-        gradInput[i] = isLog ? flowing(i) - p * total : p * (flowing(i) - total);
+        const p = Math.exp((x[i] as number) - max - log);
+        const flowing = scale * (upstream?.[i] ?? 1);
+        gradInput[i] = isLog ? flowing - p * total : p * (flowing - total);
       }
     }
     return undefined;

@@ -2,6 +2,7 @@
  * The functions of vectors as plain loops in double precision: one number per row of inputs [count, length]. What the kernels
  * compute is defined here; the js engine runs it.
  */
+import { addUp } from "../math.js";
 import type { FloatArray } from "../types.js";
 import {
   addTimes,
@@ -20,7 +21,7 @@ export interface Vectors {
   /** The options as numbers, in the order of the kernel's. */
   readonly parameters: readonly number[];
   /** What a caller's own distance gave. */
-  readonly measured?: readonly Measured[] | undefined;
+  readonly measured?: Measured | undefined;
 }
 
 /** What a function of pairs or triples of vectors reads and writes. Arrays that are not given or not asked for are undefined. */
@@ -51,13 +52,7 @@ export function runVectors(f: VectorsReference, v: Vectors, arrays: Arrays): num
   const [, , , , values, gradA, gradB, gradC, upstream] = arrays;
   for (const grad of [gradA, gradB, gradC]) grad?.fill(0);
   const ofRow = f(v, arrays);
-  let sum = 0;
-  for (let row = 0; row < v.count; row++) {
-    const value = ofRow(v.scale * (upstream?.[row] ?? 1), row * v.length, row);
-    if (values !== undefined) values[row] = value;
-    sum += value;
-  }
-  return sum;
+  return addUp(v.count, v.scale, upstream, values, (row, up) => ofRow(up, row * v.length, row));
 }
 
 /** A measure of pairs. */
@@ -122,22 +117,22 @@ export const tripletMarginLoss: VectorsReference = /* @__PURE__ */ triplets(({ l
   lpDistance(length, parameters[0] as number, parameters[2] as number),
 );
 
-/** What a caller's own distance gave for two vectors: its value, and where they are wanted its gradients. */
+/** What a caller's own distance gave: for each triplet those of its pairs side by side, with their gradients where they are wanted. */
 export interface Measured {
-  readonly value: number;
-  readonly gradX: ArrayLike<number>;
-  readonly gradY: ArrayLike<number>;
+  readonly distances: Float64Array;
+  readonly gradX: Float64Array;
+  readonly gradY: Float64Array;
 }
 
-/** Distances that were measured beforehand: those of the pairs of each triplet side by side. */
-function measuredDistance({ count, length }: Vectors, measured: readonly Measured[]): Measure {
-  const at = (i: number, pair: number) =>
-    measured[(i / length) * (measured.length / count) + pair] as Measured;
+/** Distances that were measured beforehand. */
+function measuredDistance({ count, length }: Vectors, measured: Measured): Measure {
+  const pairs = measured.distances.length / count;
   return {
-    of: (_x, i, _y, _j, pair) => at(i, pair).value,
+    of: (_x, i, _y, _j, pair) => measured.distances[(i / length) * pairs + pair] as number,
     pull(factor, _value, _x, i, _y, j, gradX, gradY, pair) {
-      addTimes(gradX, i, factor, at(i, pair).gradX, 0, length);
-      addTimes(gradY, j, factor, at(i, pair).gradY, 0, length);
+      const at = i * pairs + pair * length;
+      addTimes(gradX, i, factor, measured.gradX, at, length);
+      addTimes(gradY, j, factor, measured.gradY, at, length);
     },
   };
 }

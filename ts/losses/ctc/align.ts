@@ -125,7 +125,7 @@ function alignment(call: Call, plan: Plan, n: number): CtcAlignment {
   let word: CtcWord | undefined;
   const count = found ? (plan.targetLengths[n] as number) : 0;
   for (let i = n * plan.labels; i < n * plan.labels + count; i++) {
-    const label = plan.targets.labels[i] as number;
+    const label = plan.targets[i] as number;
     const where = {
       start: plan.starts[i] as number,
       end: plan.ends[i] as number,

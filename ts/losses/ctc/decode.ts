@@ -66,8 +66,7 @@ function decode<T extends OptionTable & typeof OF_LOGITS, R>(
   const known = options as OptionValues<typeof OF_LOGITS>;
   const shape = readShape(where, operand, known);
   const { samples, steps, single } = shape;
-  const lengths = new Int32Array(samples);
-  readLengths(where, "inputLengths", known.inputLengths, single, () => steps, lengths);
+  const lengths = readLengths(where, "inputLengths", known.inputLengths, samples, single, () => steps);
   const { data } = operand;
   // hooks are code of the caller's, which may change the logits, or take their memory away
   const isHooked =
@@ -118,16 +117,9 @@ const beam = {
 
 /** What a hook gave back, if that is a score. */
 function scoreOf(name: string, score: unknown): number {
-  if (typeof score !== "number" || !(score < Infinity)) {
-    fail(
-      typeof score === "number" ? "NUMBER" : "TYPE",
-      "ctcBeamDecode",
-      `what ${name} gives`,
-      describe(score),
-      "a number below Infinity",
-    );
-  }
-  return score;
+  if (typeof score === "number" && score < Infinity) return score;
+  const code = typeof score === "number" ? "NUMBER" : "TYPE";
+  return fail(code, "ctcBeamDecode", `what ${name} gives`, describe(score), "a number below Infinity");
 }
 
 /**

@@ -2,7 +2,7 @@
 import { type Plan as Batch, door } from "#door/ctc";
 import { define, type Family } from "../../define.js";
 import { flag } from "../../options.js";
-import { ctcPosteriors as ctcPosteriorsReference } from "../../reference/ctc.js";
+import { type CtcReference, ctcLoss as reference } from "../../reference/ctc.js";
 import type { FloatArray, Input, Output, Tensor } from "../../types.js";
 import { type CtcLayout, type CtcTargets, OF_TARGETS, type Read, readSequences } from "./sequences.js";
 
@@ -34,7 +34,7 @@ interface Plan extends Batch, Read {
   readonly states: FloatArray | undefined;
 }
 
-const family: Family<Plan, typeof ctcPosteriorsReference> = {
+const family: Family<Plan, CtcReference> = {
   door,
   plan(call) {
     const read = readSequences(call);
@@ -59,7 +59,7 @@ const family: Family<Plan, typeof ctcPosteriorsReference> = {
 
 const occupied = /* @__PURE__ */ define<
   Plan,
-  typeof ctcPosteriorsReference,
+  CtcReference,
   { valueAndGrad(...args: unknown[]): { value: Tensor; states?: Tensor } }
 >({
   name: "ctcPosteriors",
@@ -68,7 +68,7 @@ const occupied = /* @__PURE__ */ define<
   mapping: true,
   plain: true,
   family,
-  reference: ctcPosteriorsReference,
+  reference,
 });
 
 /**

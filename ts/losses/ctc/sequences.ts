@@ -62,8 +62,8 @@ export function readShape(
   { layout, blank }: OptionValues<typeof OF_LOGITS>,
 ): Shape {
   const { shape } = logits;
-  const timeMajor = layout === "TNC";
   const single = shape.length === 2;
+  const timeMajor = layout === "TNC" && !single;
   if (!single && shape.length !== 3)
     wrongShape(where, logits, `${timeMajor ? "[T, N, C]" : "[N, T, C]"}, or [T, C] for one sample`, "RANK");
   const classes = shape[shape.length - 1] as number;
@@ -73,8 +73,7 @@ export function readShape(
   const samples = single ? 1 : timeMajor ? b : a;
   if (samples > MOST_EMPTY && sizeOf(shape) === 0)
     wrongShape(where, logits, `at most ${MOST_EMPTY} samples that have no steps`);
-  if (single) return { samples, steps: a, classes, timeMajor: false, blank, single };
-  return { samples, steps: timeMajor ? a : b, classes, timeMajor, blank, single };
+  return { samples, steps: single || timeMajor ? a : b, classes, timeMajor, blank, single };
 }
 
 /** The numbers of an array of any form with one axis, or undefined. */
@@ -92,50 +91,54 @@ function numberOf(where: string, name: string, item: unknown, expected: string, 
   return item;
 }
 
-/**
- * Reads one length per sample into `to`: whole numbers up to `most` of the sample. Where none are given it is `most` itself.
- */
+/** Reads one length per sample: whole numbers up to `most` of the sample. Where none are given it is `most` itself. */
 export function readLengths(
   where: string,
   name: string,
   given: unknown,
+  samples: number,
   single: boolean,
   most: (sample: number) => number,
-  to: Int32Array,
-): void {
+): Int32Array {
   const list = single && typeof given === "number" ? [given] : listOf(where, name, given);
-  if (given !== undefined && list?.length !== to.length) {
-    const expected = `one length per sample: ${to.length}`;
+  if (given !== undefined && list?.length !== samples) {
+    const expected = `one length per sample: ${samples}`;
     if (list === undefined) wrongType(where, name, given, expected);
     fail("LENGTH", where, name, arrayOf(list.length), expected);
   }
-  for (let n = 0; n < to.length; n++) {
+  const lengths = lend(where, Int32Array, samples);
+  for (let n = 0; n < samples; n++) {
     const limit = most(n);
-    if (list === undefined) {
-      to[n] = limit;
-      // more than 32 bits say, or the length of something that is not what it says
-      if (to[n] !== limit)
-        fail("LENGTH", where, name, String(limit), "a whole number below 2 ** 31", `[${n}]`);
-      continue;
+    let length = limit;
+    if (list !== undefined) {
+      const expected = `a whole number in [0, ${limit}]`;
+      const place = typeof given === "number" ? "" : `[${n}]`;
+      length = numberOf(where, name, list[n], expected, place);
+      if (!isWhole(length, 0, limit + 1)) fail("LENGTH", where, name, String(length), expected, place);
     }
-    const expected = `a whole number in [0, ${limit}]`;
-    const place = typeof given === "number" ? "" : `[${n}]`;
-    const length = numberOf(where, name, list[n], expected, place);
-    if (!isWhole(length, 0, limit + 1)) fail("LENGTH", where, name, String(length), expected, place);
-    to[n] = length;
+    lengths[n] = length;
+    // more than 32 bits say, or the length of something that is not what it says
+    if (lengths[n] !== length)
+      fail("LENGTH", where, name, String(length), "a whole number below 2 ** 31", `[${n}]`);
   }
+  return lengths;
 }
 
 /** Stands in a target for a symbol that may be anything. */
 export const WILDCARD = -1;
 
-/** The logits, targets and lengths of a call, read. */
-export interface Read extends Shape {
-  /** The length of a row of targets. */
+/** Targets that were read: class indices in rows of `labels`. */
+interface Targets {
+  readonly targets: Int32Array;
   readonly labels: number;
-  readonly targets: Targets;
-  readonly inputLengths: Int32Array;
+  /** Whether `targets` is an array of the library's. */
+  readonly own: boolean;
   readonly targetLengths: Int32Array;
+}
+
+/** The logits, targets and lengths of a call, read. */
+export interface Read extends Shape, Targets {
+  readonly inputLengths: Int32Array;
 }
 
 /** Reads a call whose inputs are logits and, raw, targets, and names the four slots that all kernels begin with. */
@@ -145,35 +148,19 @@ export function readSequences(call: Call, wildcard = false): Read {
   const logits = call.input(0);
   const shape = readShape(where, logits, options);
   const { samples, steps, single } = shape;
-  const inputLengths = lend(where, Int32Array, samples);
-  const targetLengths = lend(where, Int32Array, samples);
-  readLengths(where, "inputLengths", options.inputLengths, single, () => steps, inputLengths);
-  const targets = readTargets(call, shape, options.targetLengths, targetLengths, wildcard);
+  const inputLengths = readLengths(where, "inputLengths", options.inputLengths, samples, single, () => steps);
+  const targets = readTargets(call, shape, options.targetLengths, wildcard);
   call.take(logits);
-  call.own(targets.labels);
+  call.own(targets.targets);
   call.own(inputLengths);
-  call.own(targetLengths);
-  return { ...shape, labels: targets.width, targets, inputLengths, targetLengths };
+  call.own(targets.targetLengths);
+  return { ...shape, ...targets, inputLengths };
 }
 
-/** Targets that were read: class indices in rows of `width`. */
-export interface Targets {
-  readonly labels: Int32Array;
-  readonly width: number;
-  /** Whether `labels` is an array of the library's. */
-  readonly own: boolean;
-}
-
-/** Reads targets of any form, and `given` lengths of them into `lengths`; an Int32Array is used where it stands. */
-function readTargets(
-  { where, raw }: Call,
-  shape: Shape,
-  given: unknown,
-  lengths: Int32Array,
-  wildcard: boolean,
-): Targets {
+/** Reads targets of any form, and the `given` lengths of them; an Int32Array is used where it stands. */
+function readTargets({ where, raw }: Call, shape: Shape, given: unknown, wildcard: boolean): Targets {
   const { samples, single } = shape;
-  const targets = raw[1];
+  const [, targets] = raw;
   let rows: readonly ArrayLike<unknown>[] | undefined;
   let data: TypedArray | undefined;
   let width = 0;
@@ -191,16 +178,15 @@ function readTargets(
       wrongShape(where, operand, `one row per sample: [${samples}, S]`);
     data = operand.data;
   }
-  readLengths(where, "targetLengths", given, single, (n) => rows?.[n]?.length ?? width, lengths);
+  const most = (n: number): number => rows?.[n]?.length ?? width;
+  const lengths = readLengths(where, "targetLengths", given, samples, single, most);
   const own = !(data instanceof Int32Array);
   const across = width;
   let labels = data as Int32Array;
   if (own) {
     // rows may be longer than they must be
     const least = lengths.reduce((most, length) => Math.max(most, length), width);
-    const fits = (length: number) =>
-      length % samples === 0 && length >= samples * least && length <= samples * (2 * least + 8);
-    labels = lend(where, Int32Array, samples * least, fits);
+    labels = lend(where, Int32Array, samples * least, samples * (2 * least + 8), samples);
     width = samples === 0 ? 0 : labels.length / samples;
   }
   for (let n = 0; n < samples; n++) {
@@ -212,7 +198,7 @@ function readTargets(
       if (own) labels[n * width + i] = label;
     }
   }
-  return { labels, width, own };
+  return { targets: labels, labels: width, own, targetLengths: lengths };
 }
 
 /** One label of sample n. */

@@ -3,7 +3,7 @@ import { define } from "../../define.js";
 import { number } from "../../options.js";
 import * as reference from "../../reference/vectors/allPairs.js";
 import type { CommonOptions, Input, Mapping, Tensor, ValueAndGrad } from "../../types.js";
-import { many, readSet } from "./many.js";
+import { many, readSets } from "./many.js";
 
 /** Options of {@link cdist}. */
 export interface CdistOptions {
@@ -62,11 +62,9 @@ export const cdist: Cdist = /* @__PURE__ */ define({
   options: { p: number(2, { least: 1 }) },
   mapping: true,
   family: many((call) => {
-    const own = call.inputs[1] === undefined;
-    const [rows, length] = readSet(call, 0);
-    const [columns] = own ? [rows] : readSet(call, 1, length);
-    call.lossShape = [rows, columns];
-    return { rows, columns, length, within: own, parameters: call.parameters };
+    const { rows, columns, length, parameters } = readSets(call);
+    call.losses([rows, columns]);
+    return { rows, columns, length, parameters, within: call.inputs[1] === undefined };
   }),
   reference: reference.cdist,
 });

@@ -4,7 +4,7 @@ import { wrongShape } from "../../errors.js";
 import { flag, number } from "../../options.js";
 import * as reference from "../../reference/vectors/contrastive.js";
 import type { Input, Loss } from "../../types.js";
-import { many, readSet } from "./many.js";
+import { many, readSets } from "./many.js";
 import { type BatchLoss, finishBatch, planBatch } from "./mining.js";
 
 /** Options of {@link supervisedContrastiveLoss}. */
@@ -81,12 +81,11 @@ export const infoNceLoss: Loss<[query: Input, key: Input], "query" | "key", Info
     ],
     options: { temperature, symmetric: flag(false) },
     family: many((call) => {
-      const [rows, length] = readSet(call, 0);
-      const [columns] = readSet(call, 1, length);
+      const sets = readSets(call);
+      const { rows, columns, length } = sets;
       if (columns !== rows) wrongShape(call.where, call.input(1), `one key per query: [${rows}, ${length}]`);
-      call.lossShape = [rows];
-      if (call.reduction === "mean") call.divisor = rows;
-      return { rows, columns, length, parameters: call.parameters };
+      call.losses([rows]);
+      return sets;
     }),
     reference: reference.infoNce,
   });

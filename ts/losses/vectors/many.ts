@@ -2,7 +2,7 @@
 import { door, type Plan as Sets } from "#door/many";
 import type { Call, Family } from "../../define.js";
 import { describe, fail, wrongShape } from "../../errors.js";
-import { placeOf, readOperand } from "../../input.js";
+import { type Operand, placeOf, readOperand } from "../../input.js";
 import type { ManyReference } from "../../reference/vectors/many.js";
 
 /** What a function of this family says of a call: how many vectors there are, and what its kernel takes beside them. */
@@ -39,14 +39,20 @@ export const many = /* @__NO_SIDE_EFFECTS__ */ (
   finish,
 });
 
-/** The shape of the i-th input, which is a set of vectors: [N, D]. */
-export function readSet(call: Call, i: number, as?: number): readonly [count: number, length: number] {
-  const set = call.input(i);
-  const { where } = call;
+/** How many vectors there are in the sets of a call, [N, D] and where there is a second [M, D], and what all kernels take of them. */
+export function readSets(call: Call): Sets {
+  const { where, inputs, parameters } = call;
+  const [rows, length] = readSet(where, call.input(0));
+  const second = inputs[1];
+  const [columns, other] = second === undefined ? [rows, length] : readSet(where, second);
+  if (second !== undefined && other !== length)
+    wrongShape(where, second, `vectors of ${length} numbers, as ${call.input(0).name}`);
+  return { rows, columns, length, parameters };
+}
+
+function readSet(where: string, set: Operand): readonly [count: number, length: number] {
   if (set.shape.length !== 2) wrongShape(where, set, "[N, D]: vectors in rows", "RANK");
   const [count, length] = set.shape as [number, number];
-  if (as !== undefined && length !== as)
-    wrongShape(where, set, `vectors of ${as} numbers, as ${call.input(0).name}`);
   if (length === 0 && count > 0) wrongShape(where, set, "vectors of at least one number");
   return [count, length];
 }

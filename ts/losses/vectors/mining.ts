@@ -3,25 +3,19 @@ import { type Call, define } from "../../define.js";
 import { flag, number } from "../../options.js";
 import * as reference from "../../reference/vectors/mining.js";
 import type { CommonOptions, Input, Tensor, ValueAndGrad } from "../../types.js";
-import { many, type Plan, readClasses, readSet } from "./many.js";
+import { many, type Plan, readClasses, readSets } from "./many.js";
 
 /** Which triplets of an anchor count: the numbers of the kernel. */
 const MINING = { hard: 0, semiHard: 1, all: 2 } as const;
 
 /** A batch with labels: [N, D] and [N]. */
 export function planBatch(call: Call, parameters: readonly number[]): Plan {
-  const [rows, length] = readSet(call, 0);
+  const sets = readSets(call);
+  const { rows } = sets;
   const labels = readClasses(call, 1, rows);
   call.lossShape = [rows];
   const mean = call.reduction === "mean" ? 1 : 0;
-  return {
-    rows,
-    columns: rows,
-    length,
-    labels,
-    parameters: [...parameters, mean],
-    stats: new Float64Array(2),
-  };
+  return { ...sets, labels, parameters: [...parameters, mean], stats: new Float64Array(2) };
 }
 
 /** A mean divides by the losses that count, which only the kernel knows. */

@@ -1,11 +1,11 @@
 /** Search: the nearest of many vectors. */
-import { define } from "../../define.js";
+import { define, isWhole } from "../../define.js";
 import { fail, wrongType } from "../../errors.js";
 import { made } from "../../input.js";
 import { choice } from "../../options.js";
 import * as reference from "../../reference/vectors/nearest.js";
 import type { FloatArray, Input, Tensor } from "../../types.js";
-import { many, readSet } from "./many.js";
+import { many, readSets } from "./many.js";
 
 /** The distances that {@link nearest} knows, by the kernel's numbers. */
 const METRICS = ["euclidean", "cosine", "dot"] as const;
@@ -42,16 +42,16 @@ const search: Search = /* @__PURE__ */ define({
   mapping: true,
   plain: true,
   family: many((call) => {
-    const [rows, length] = readSet(call, 0);
-    const [columns] = readSet(call, 1, length);
-    const k = call.raw[2];
+    const sets = readSets(call);
+    const { rows, columns, parameters } = sets;
+    const [, , k] = call.raw;
     const expected = `a whole number from 1 to ${columns}, the vectors of index`;
     if (typeof k !== "number") wrongType(call.where, "k", k, expected);
-    if (!Number.isInteger(k) || k < 1 || k > columns) fail("RANGE", call.where, "k", String(k), expected);
-    call.lossShape = [rows, k];
+    if (!isWhole(k, 1, columns + 1)) fail("RANGE", call.where, "k", String(k), expected);
+    call.losses([rows, k]);
     const indices = made(call.where, Int32Array, rows * k);
     call.extras = { indices };
-    return { rows, columns, length, indices, parameters: [k, ...call.parameters] };
+    return { ...sets, indices, parameters: [k, ...parameters] };
   }),
   reference: reference.nearest,
 });

@@ -7,7 +7,7 @@
  * the next, and rather that than leaves out a blank; it rather ends in the last label than in the blank behind.
  */
 import type { FloatArray } from "../../types.js";
-import { feasible, type Inputs, type Layout, normalisers, sampleOf } from "../ctc.js";
+import { feasible, type Inputs, type Layout, sampleOf } from "../ctc.js";
 
 /** Stands in a target for any class: it has probability 1 at each step. */
 export const WILDCARD = -1;
@@ -36,46 +36,37 @@ export const ctcAlign: AlignReference = (layout, arrays) => {
 };
 
 function align(layout: Layout, arrays: Arrays, n: number): number {
-  const sample = sampleOf(layout, arrays, n);
-  const { steps, blank, logits, first, stride, target } = sample;
+  const { steps, blank, logits, first, stride, target, max, log, valid } = sampleOf(layout, arrays, n);
   const [, , , , , path, starts, ends, logProbs] = arrays;
-  const known = normalisers(sample);
-  if (known === undefined) return Number.NaN;
+  if (!valid) return Number.NaN;
   if (!feasible(target, steps)) return -Infinity;
   if (steps === 0) return 0;
-  const { max, log } = known;
   const states = 2 * target.length + 1;
   const symbol = (s: number): number => (s % 2 === 0 ? blank : (target[(s - 1) / 2] as number));
   /** The logarithm of a symbol's probability, but for its step's denominator. */
   const emission = (t: number, c: number): number =>
     c === WILDCARD ? (log[t] as number) : (logits[first + t * stride + c] as number) - (max[t] as number);
 
-  let best = new Float64Array(states).fill(-Infinity);
-  let before = new Float64Array(states);
+  // behind two states that no path is in
+  let best = new Float64Array(states + 2).fill(-Infinity);
+  let before = new Float64Array(states + 2).fill(-Infinity);
   /** From how many states below each state was entered. */
   const back = new Uint8Array(steps * states);
-  best[0] = 0;
+  best[2] = 0;
   for (let t = 0; t < steps; t++) {
     [before, best] = [best, before];
     for (let s = 0; s < states; s++) {
-      let most = before[s] as number;
       let from = 0;
-      if (s > 0 && (before[s - 1] as number) > most) {
-        most = before[s - 1] as number;
-        from = 1;
-      }
-      const skips = s > 1 && s % 2 === 1 && symbol(s) !== symbol(s - 2);
-      if (skips && (before[s - 2] as number) > most) {
-        most = before[s - 2] as number;
-        from = 2;
-      }
-      best[s] = most + emission(t, symbol(s));
+      const far = s > 1 && s % 2 === 1 && symbol(s) !== symbol(s - 2) ? 2 : 1;
+      for (let k = 1; k <= far; k++)
+        if ((before[s + 2 - k] as number) > (before[s + 2 - from] as number)) from = k;
+      best[s + 2] = (before[s + 2 - from] as number) + emission(t, symbol(s));
       back[t * states + s] = from;
     }
   }
   let s = states - 1;
-  if (s > 0 && (best[s - 1] as number) >= (best[s] as number)) s--;
-  if (best[s] === -Infinity) return -Infinity;
+  if (s > 0 && (best[s + 1] as number) >= (best[s + 2] as number)) s--;
+  if (best[s + 2] === -Infinity) return -Infinity;
 
   const labels = n * layout.labels;
   logProbs.fill(0, labels, labels + target.length);
@@ -87,7 +78,7 @@ function align(layout: Layout, arrays: Arrays, n: number): number {
     score += logProb;
     if (s % 2 === 1) {
       const i = labels + (s - 1) / 2;
-      if (t === steps - 1 || (ends[i] as number) === 0) ends[i] = t + 1;
+      if (ends[i] === 0) ends[i] = t + 1;
       starts[i] = t;
       logProbs[i] = (logProbs[i] as number) + logProb;
     }

@@ -1,5 +1,5 @@
 /** Labellings out of steps of logits, in double precision: the best path's, and the most probable ones by prefix beam search. */
-import { normalisers, type Sample } from "../ctc.js";
+import type { Sample } from "../ctc.js";
 
 /** A labelling and the logarithm of its probability. */
 export interface Labelling {
@@ -9,18 +9,16 @@ export interface Labelling {
 
 /** The classes of the largest logits (the first of those that are alike), merged, without blanks; its path's log-probability. */
 export function greedyDecode(sample: Sample): Labelling {
-  const { steps, classes, blank, logits, first, stride } = sample;
-  const known = normalisers(sample);
-  if (known === undefined) return { labels: [], logProb: Number.NaN };
+  const { steps, classes, blank, logits, first, stride, max, log, valid } = sample;
+  if (!valid) return { labels: [], logProb: Number.NaN };
   const labels: number[] = [];
   let logProb = 0;
   let last = blank;
   for (let t = 0; t < steps; t++) {
     const row = first + t * stride;
-    const max = known.max[t] as number;
     let best = 0;
-    while (best < classes - 1 && logits[row + best] !== max) best++;
-    logProb -= known.log[t] as number;
+    while (best < classes - 1 && logits[row + best] !== max[t]) best++;
+    logProb -= log[t] as number;
     if (best !== blank && best !== last) labels.push(best);
     last = best;
   }
@@ -53,9 +51,10 @@ interface Prefix {
   children: Map<number, Prefix> | undefined;
   /** What the hook added on the way here. */
   readonly added: number;
-  /** log-probability of all paths so far that end in a blank, and of those that end in the label. */
+  /** log-probability of all paths so far that end in a blank, of those that end in the label, and of both. */
   inBlank: number;
   inLabel: number;
+  whole: number;
   /** The same at the step that is being made. */
   nextInBlank: number;
   nextInLabel: number;
@@ -64,14 +63,15 @@ interface Prefix {
   met: boolean;
 }
 
+/** log(exp(a) + exp(b)). */
 const add = (a: number, b: number): number => {
-  if (a < b) return add(b, a);
-  return b === -Infinity ? a : a + Math.log1p(Math.exp(b - a));
+  const most = Math.max(a, b);
+  return most === -Infinity ? most : most + Math.log1p(Math.exp(-Math.abs(a - b)));
 };
 
 function node(parent: Prefix | undefined, label: number, added: number): Prefix {
   const none = -Infinity;
-  const at = { inBlank: none, inLabel: none, nextInBlank: none, nextInLabel: none };
+  const at = { inBlank: none, inLabel: none, whole: none, nextInBlank: none, nextInLabel: none };
   return { parent, label, children: undefined, added, ...at, kept: false, met: false };
 }
 
@@ -86,19 +86,19 @@ function labelsOf(prefix: Prefix): number[] {
  * the `beamWidth` that score best go on. Where the beam is wide enough for all prefixes that there are, the log-probabilities are exact.
  */
 export function beamDecode(sample: Sample, beam: Beam): Scored[] {
-  const { steps, classes, blank, logits, first, stride } = sample;
+  const { steps, classes, blank, logits, first, stride, max, log, valid } = sample;
   const { extend, finish, labelThreshold, beamThreshold, beamWidth, topK } = beam;
-  const known = normalisers(sample);
-  if (known === undefined) return [{ labels: [], logProb: Number.NaN, score: Number.NaN }];
+  if (!valid) return [{ labels: [], logProb: Number.NaN, score: Number.NaN }];
   const root = node(undefined, blank, 0);
   root.inBlank = 0;
+  root.whole = 0;
   root.kept = true;
   let prefixes = [root];
-  const score = (p: Prefix): number => add(p.inBlank, p.inLabel) + p.added;
+  const score = (p: Prefix): number => p.whole + p.added;
   for (let t = 0; t < steps; t++) {
     const row = first + t * stride;
-    const [max, log] = [known.max[t] as number, known.log[t] as number];
-    const logp = (c: number): number => (logits[row + c] as number) - max - log;
+    const [largest, rest] = [max[t] as number, log[t] as number];
+    const logp = (c: number): number => (logits[row + c] as number) - largest - rest;
     const met: Prefix[] = [];
     const meet = (p: Prefix): void => {
       if (p.met) return;
@@ -112,14 +112,13 @@ export function beamDecode(sample: Sample, beam: Beam): Scored[] {
     let least = Infinity;
     let top = -Infinity;
     for (const p of prefixes) {
-      const whole = add(p.inBlank, p.inLabel);
       meet(p);
-      p.nextInBlank = whole + logp(blank);
+      p.nextInBlank = p.whole + logp(blank);
       if (p.parent !== undefined) p.nextInLabel = p.inLabel + logp(p.label);
       const stays = add(p.nextInBlank, p.nextInLabel) + p.added;
       most = Math.max(most, stays);
       least = Math.min(least, stays);
-      top = Math.max(top, whole + p.added);
+      top = Math.max(top, score(p));
     }
     // what is below this is not among the best; a hook may still raise it
     const full = prefixes.length === beamWidth ? least : -Infinity;
@@ -134,9 +133,8 @@ export function beamDecode(sample: Sample, beam: Beam): Scored[] {
     if (extend === undefined) live.sort((a, b) => b[1] - a[1]);
     const enough = extend === undefined ? beamWidth + 1 : live.length;
     for (const p of prefixes) {
-      const whole = add(p.inBlank, p.inLabel);
       // behind a label the same label is a new one only where a blank is between them
-      const from = (c: number): number => (p.parent !== undefined && c === p.label ? p.inBlank : whole);
+      const from = (c: number): number => (p.parent !== undefined && c === p.label ? p.inBlank : p.whole);
       for (const child of p.children?.values() ?? []) {
         if (child.kept && logp(child.label) >= labelThreshold) {
           child.nextInLabel = add(child.nextInLabel, from(child.label) + logp(child.label));
@@ -145,7 +143,7 @@ export function beamDecode(sample: Sample, beam: Beam): Scored[] {
       let labels: number[] | undefined;
       let left = enough;
       for (const [c, logProb] of live) {
-        if (left === 0 || whole + logProb + p.added < cutoff) break;
+        if (left === 0 || p.whole + logProb + p.added < cutoff) break;
         let child = p.children?.get(c);
         if (child?.kept) continue;
         left--;
@@ -166,21 +164,21 @@ export function beamDecode(sample: Sample, beam: Beam): Scored[] {
       p.met = false;
       p.inBlank = p.nextInBlank;
       p.inLabel = p.nextInLabel;
+      p.whole = add(p.inBlank, p.inLabel);
     }
-    const ranked = met.map((p) => [p, score(p)] as const).sort((a, b) => b[1] - a[1]);
-    const lowest = (ranked[0]?.[1] ?? 0) - beamThreshold;
+    met.sort((a, b) => score(b) - score(a));
+    const lowest = score(met[0] ?? root) - beamThreshold;
     prefixes = [];
-    for (const [p, s] of ranked) {
-      if (prefixes.length === beamWidth || !(s >= lowest)) break;
+    for (const p of met) {
+      if (prefixes.length === beamWidth || !(score(p) >= lowest)) break;
       p.kept = true;
       prefixes.push(p);
     }
-    for (const [p] of ranked) forget(p);
+    met.forEach(forget);
   }
   const results = prefixes.map((p) => {
     const labels = labelsOf(p);
-    const logProb = add(p.inBlank, p.inLabel);
-    return { labels, logProb, score: logProb + p.added + (finish === undefined ? 0 : finish(labels)) };
+    return { labels, logProb: p.whole, score: score(p) + (finish === undefined ? 0 : finish(labels)) };
   });
   // what has probability 0 is no labelling, unless nothing else is left
   const possible = results.filter(({ logProb }) => logProb > -Infinity);

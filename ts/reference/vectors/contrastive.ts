@@ -4,12 +4,15 @@ import type { FloatArray } from "../../types.js";
 import type { ManyReference } from "./many.js";
 import { addTimes, dot } from "./measures.js";
 
-/** Vectors of length 1, and what they were divided by: their norms, each taken as at least 1e-12. */
-function unitVectors(
-  x: FloatArray,
-  count: number,
-  length: number,
-): { readonly data: Float64Array; readonly norms: Float64Array } {
+/** Vectors of length 1, what they were divided by (their norms, each taken as at least 1e-12), and room for a gradient. */
+interface Units {
+  readonly data: Float64Array;
+  readonly norms: Float64Array;
+  readonly gradient: Float64Array;
+}
+const UNIT_FLOOR = 1e-12;
+
+function unitVectors(x: FloatArray, count: number, length: number): Units {
   const data = new Float64Array(count * length);
   const norms = new Float64Array(count);
   for (let i = 0; i < count; i++) {
@@ -17,23 +20,22 @@ function unitVectors(
     norms[i] = norm;
     for (let k = i * length; k < (i + 1) * length; k++) data[k] = (x[k] as number) / norm;
   }
-  return { data, norms };
+  return { data, norms, gradient: new Float64Array(count * length) };
 }
-const UNIT_FLOOR = 1e-12;
 
-/** The gradient with respect to vectors, from that with respect to their {@link unitVectors}: what is along them is lost. */
+/** The gradient with respect to vectors, `factor` times that with respect to their {@link unitVectors}: what is along them is lost. */
 function throughUnit(
   grad: FloatArray | undefined,
-  ofUnits: Float64Array,
-  units: ReturnType<typeof unitVectors>,
+  { data, norms, gradient }: Units,
   length: number,
+  factor: number,
 ): void {
   if (grad === undefined) return;
-  for (let i = 0; i < units.norms.length; i++) {
-    const norm = units.norms[i] as number;
-    const along = norm === UNIT_FLOOR ? 0 : dot(ofUnits, i * length, units.data, i * length, length);
+  for (let i = 0; i < norms.length; i++) {
+    const norm = norms[i] as number;
+    const along = norm === UNIT_FLOOR ? 0 : dot(gradient, i * length, data, i * length, length);
     for (let k = i * length; k < (i + 1) * length; k++)
-      grad[k] = ((ofUnits[k] as number) - along * (units.data[k] as number)) / norm;
+      grad[k] = (factor * ((gradient[k] as number) - along * (data[k] as number))) / norm;
   }
 }
 
@@ -43,30 +45,32 @@ interface Attraction {
   readonly temperature: number;
   /** Room for a logit per vector. */
   readonly logits: Float64Array;
+  /** The target: a probability per vector. */
+  readonly target: Float64Array;
 }
 
+/** None is passed over. */
+const NONE = -1;
+
 /**
- * Cross-entropy of the i-th of x with all of y, the logits being products over the temperature: `share(j)` is the target's probability of
- * j, which is undefined for a vector that is not looked at. Adds `up` times its gradient.
+ * Cross-entropy of the i-th of x with all of y but one, the logits being products over the temperature. Adds `up` times its gradient.
  */
 function attract(
-  { length, temperature, logits }: Attraction,
-  share: (j: number) => number | undefined,
+  { length, temperature, logits, target }: Attraction,
+  but: number,
   up: number,
   i: number,
-  x: Float64Array,
-  y: Float64Array,
-  gradX: Float64Array,
-  gradY: Float64Array,
+  { data: x, gradient: gradX }: Units,
+  { data: y, gradient: gradY }: Units,
 ): number {
   const count = logits.length;
   for (let j = 0; j < count; j++)
-    logits[j] = share(j) === undefined ? -Infinity : dot(x, i * length, y, j * length, length) / temperature;
+    logits[j] = j === but ? -Infinity : dot(x, i * length, y, j * length, length) / temperature;
   const [max, log] = logSumExpOf(logits, 0, count);
   let loss = 0;
   for (let j = 0; j < count; j++) {
-    const q = share(j);
-    if (q === undefined) continue;
+    if (j === but) continue;
+    const q = target[j] as number;
     const logP = (logits[j] as number) - max - log;
     if (q > 0) loss -= q * logP;
     const g = (up / temperature) * (Math.exp(logP) - q);
@@ -85,23 +89,23 @@ export const infoNce: ManyReference = (
   [a, b, , values, gradA, gradB, upstream],
 ) => {
   const [temperature, symmetric] = parameters as [number, number];
-  const [queries, keys] = [unitVectors(a, count, length), unitVectors(b as FloatArray, count, length)];
-  const [gradQueries, gradKeys] = [new Float64Array(count * length), new Float64Array(count * length)];
-  const { data: x } = queries;
-  const { data: y } = keys;
-  const how = { length, temperature, logits: new Float64Array(count) };
+  const queries = unitVectors(a, count, length);
+  const keys = unitVectors(b as FloatArray, count, length);
+  const target = new Float64Array(count);
+  const how = { length, temperature, logits: new Float64Array(count), target };
   const part = symmetric === 1 ? 0.5 : 1;
   let sum = 0;
   for (let i = 0; i < count; i++) {
-    const up = part * scale * (upstream?.[i] ?? 1);
-    const share = (j: number): number => (i === j ? 1 : 0);
-    let loss = attract(how, share, up, i, x, y, gradQueries, gradKeys);
-    if (symmetric === 1) loss += attract(how, share, up, i, y, x, gradKeys, gradQueries);
+    const up = upstream?.[i] ?? 1;
+    target[i] = 1;
+    let loss = attract(how, NONE, up, i, queries, keys);
+    if (symmetric === 1) loss += attract(how, NONE, up, i, keys, queries);
+    target[i] = 0;
     if (values !== undefined) values[i] = part * loss;
     sum += part * loss;
   }
-  throughUnit(gradA, gradQueries, queries, length);
-  throughUnit(gradB, gradKeys, keys, length);
+  throughUnit(gradA, queries, length, part * scale);
+  throughUnit(gradB, keys, length, part * scale);
   return sum;
 };
 
@@ -116,23 +120,19 @@ export const supervisedContrastive: ManyReference = (
   const labels = given as Int32Array;
   const [temperature, mean] = parameters as [number, number];
   const units = unitVectors(a, count, length);
-  const x = units.data;
-  const gradient = new Float64Array(count * length);
-  const how = { length, temperature, logits: new Float64Array(count) };
+  const target = new Float64Array(count);
+  const how = { length, temperature, logits: new Float64Array(count), target };
   let [sum, counted] = [0, 0];
   for (let i = 0; i < count; i++) {
     let positives = -1;
     for (let j = 0; j < count; j++) if (labels[j] === labels[i]) positives += 1;
-    const share = (j: number): number | undefined =>
-      i === j ? undefined : labels[j] === labels[i] ? 1 / positives : 0;
-    const loss = positives && attract(how, share, upstream?.[i] ?? 1, i, x, x, gradient, gradient);
+    for (let j = 0; j < count; j++) target[j] = labels[j] === labels[i] ? 1 / positives : 0;
+    const loss = positives && attract(how, i, upstream?.[i] ?? 1, i, units, units);
     if (values !== undefined) values[i] = loss;
     sum += loss;
     if (positives > 0) counted += 1;
   }
-  const factor = mean === 1 && counted > 0 ? scale / counted : scale;
-  for (let k = 0; k < gradient.length; k++) gradient[k] = factor * (gradient[k] as number);
-  throughUnit(grad, gradient, units, length);
+  throughUnit(grad, units, length, mean === 1 && counted > 0 ? scale / counted : scale);
   stats?.set([counted, counted]);
   return sum;
 };

@@ -41,8 +41,9 @@ export const batchTriplet: ManyReference = (
     const up = upstream?.[i] ?? 1;
     let loss = 0;
     const weights = new Float64Array(count);
+    const at = (j: number): number => distances[j] as number;
     const triplet = (p: number, n: number): void => {
-      const gap = (distances[p] as number) - (distances[n] as number);
+      const gap = at(p) - at(n);
       const z = margin + gap;
       const slope = soft === 1 ? sigmoid(gap) : z <= 0 ? 0 : 1;
       loss += soft === 1 ? softplus(gap) : Math.max(0, z);
@@ -53,13 +54,12 @@ export const batchTriplet: ManyReference = (
       add(weights, p, slope);
       add(weights, n, slope);
     };
-    const negatives = [];
-    const positives = [];
+    const negatives: number[] = [];
+    const positives: number[] = [];
     for (let j = 0; j < count; j++) {
       if (labels[j] !== labels[i]) negatives.push(j);
       else if (j !== i) positives.push(j);
     }
-    const at = (j: number): number => distances[j] as number;
     /** The first that is nearest, or with -1 farthest. */
     const most = (from: readonly number[], sign: 1 | -1): number | undefined => {
       let [best] = from;
@@ -71,15 +71,14 @@ export const batchTriplet: ManyReference = (
     };
     const nearest = most(negatives, 1);
     const farthest = most(positives, -1);
+    const against = (p: number): readonly number[] => {
+      if (mining !== MINING.semiHard) return negatives;
+      const beyond = negatives.filter((n) => Number.isNaN(at(n)) || at(n) > at(p));
+      return [most(beyond, 1) ?? (most(negatives, -1) as number)];
+    };
     if (nearest !== undefined && farthest !== undefined) {
       if (mining === MINING.hard) triplet(farthest, nearest);
-      else
-        for (const p of positives) {
-          if (mining === MINING.semiHard) {
-            const beyond = negatives.filter((n) => Number.isNaN(at(n)) || at(n) > at(p));
-            triplet(p, most(beyond, 1) ?? (most(negatives, -1) as number));
-          } else for (const n of negatives) triplet(p, n);
-        }
+      else for (const p of positives) for (const n of against(p)) triplet(p, n);
     }
     for (const p of positives) pull(up * (weights[p] as number), i, p);
     for (const n of negatives) pull(-up * (weights[n] as number), i, n);
