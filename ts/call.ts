@@ -303,13 +303,14 @@ export class Call {
    * An input, in the precision of the call, broadcast to a shape that it is known to fit ({@link broadcastStrides}); `own` is its shape with
    * the axes of length 1 that this needs where they are not at the front. Without one the slot holds nothing.
    */
-  take(operand?: Operand, shape?: readonly number[], own = operand?.shape): Slot | undefined {
-    if (operand === undefined || own === undefined) {
+  take(operand?: Operand, shape?: readonly number[], own?: readonly number[]): Slot | undefined {
+    if (operand === undefined) {
       this.places++;
       return undefined;
     }
-    const wide = wideOf(own, shape);
-    return this.push("real", operand.data, sizeOf(own), false, operand.address ?? 0, wide);
+    const shaped = own ?? operand.shape;
+    const wide = wideOf(shaped, shape);
+    return this.push("real", operand.data, sizeOf(shaped), false, operand.address ?? 0, this.places++, wide);
   }
 
   /** Says how the losses lie, and of how many a mean is that of. */
@@ -326,13 +327,8 @@ export class Call {
     }
     const isInt = data instanceof Int32Array;
     const isDouble = data.BYTES_PER_ELEMENT === 8 && this.dtype === "float32";
-    this.push(
-      isInt ? "int" : isDouble ? "double" : "real",
-      data,
-      data.length,
-      out,
-      isInt && !out ? 0 : OUTSIDE,
-    );
+    const kind = isInt ? "int" : isDouble ? "double" : "real";
+    this.push(kind, data, data.length, out, isInt && !out ? 0 : OUTSIDE, this.places++);
   }
 
   /** The single losses, where they are asked for; `lossShape` is set. A kernel may have them as doubles in either precision. */
@@ -362,12 +358,14 @@ export class Call {
     const length = sizeOf(operand.shape);
     const given = this.out.grads?.[name];
     const wide = wideOf(own ?? operand.shape, shape);
-    // of one that is broadcast the kernel writes one gradient per element of the shape; they are added up afterwards
-    const slot =
-      wide === undefined
-        ? this.output(name, given, length)
-        : this.output(name, undefined, sizeOf(wide.shape));
-    const end = wide === undefined ? slot : this.output(name, given, length, "real", NOWHERE);
+    let slot: Slot;
+    let end: Slot;
+    if (wide === undefined) end = slot = this.output(name, given, length);
+    else {
+      // the kernel writes one gradient per element of the shape; they are added up afterwards
+      slot = this.output(name, undefined, sizeOf(wide.shape));
+      end = this.output(name, given, length, "real", NOWHERE);
+    }
     this.grads.push({ name, shape: operand.shape, given, slot, end, wide });
   }
 
@@ -420,8 +418,8 @@ export class Call {
     const address = isNew ? OUTSIDE : (addressOf(given) ?? 0);
     const array = isNew
       ? this.fresh(count)
-      : (lodgedData(given, count) ?? readOutput(this.where, name, given, count));
-    return this.push(kind, array, count, true, address, undefined, place);
+      : (lodgedData(given, address, count) ?? readOutput(this.where, name, given, count));
+    return this.push(kind, array, count, true, address, place);
   }
 
   /** @internal Names an array. */
@@ -431,8 +429,8 @@ export class Call {
     count: number,
     out: boolean,
     address: number,
+    place: number,
     wide?: Wide,
-    place = this.places++,
   ): Slot {
     const length = wide === undefined ? count : sizeOf(wide.shape);
     const slot = new Slot(kind, array, count, out, address, place, wide, length);
@@ -464,29 +462,32 @@ function asked(given: unknown): unknown {
   return isOther ? new Asked(given) : given;
 }
 
+/** What may stand in `out`. */
+const OUTPUTS: readonly string[] = ["value", "grads"];
+
 /** Where to write. Each property is asked for once, here: a getter is code of the caller's, and no array has its place yet. */
 function readOut(where: string, differentiable: readonly string[], given: unknown): Given {
-  const { value, grads } = properties(where, "out", given, ["value", "grads"]);
-  const arrays = grads === undefined ? undefined : properties(where, "out.grads", grads, differentiable);
-  for (const name in arrays) arrays[name] = asked(arrays[name]);
+  checkRecord(where, "out", given, OUTPUTS);
+  const { value, grads } = given;
+  if (grads === undefined) return { value: asked(value), grads };
+  checkRecord(where, "out.grads", grads, differentiable);
+  const arrays: Record<string, unknown> = {};
+  for (const key in grads) arrays[key] = asked(grads[key]);
   return { value: asked(value), grads: arrays };
 }
 
-/** The properties of an object that has no others than these. */
-function properties(
+/** Refuses what is no object that has no other properties than these. */
+function checkRecord(
   where: string,
   name: string,
   given: unknown,
   names: readonly string[],
-): Record<string, unknown> {
+): asserts given is Record<string, unknown> {
   if (!isRecord(given)) wrongType(where, name, given, `an object with ${names.join(", ")}`);
-  const found: Record<string, unknown> = {};
   for (const key in given) {
     if (!names.includes(key))
       fail("UNKNOWN_OPTION", where, `${name}.${key}`, "no option", `one of ${names.join(", ")}`);
-    found[key] = given[key];
   }
-  return found;
 }
 
 /**

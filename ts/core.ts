@@ -97,7 +97,8 @@ function run({ memory, exports }: Core, kernels: Known, call: Call, plan: unknow
   const at = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
   const needed = kernels.scratch === undefined ? 0 : kernels.scratch(exports, call, plan);
   // 32 bits of the core's are a signed number here
-  if (needed !== 0) call.push("bytes", undefined, needed < 0 ? needed + 2 ** 32 : needed, false, OUTSIDE);
+  if (needed !== 0)
+    call.push("bytes", undefined, needed < 0 ? needed + 2 ** 32 : needed, false, OUTSIDE, call.places++);
   const real = dtype === "float32" ? 4 : 8;
   let bytes = 0;
   let written = false;

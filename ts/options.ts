@@ -105,9 +105,13 @@ export function defaultsOf<T extends OptionTable>(table: T): OptionValues<T> {
   return values as OptionValues<T>;
 }
 
-/** An option that the driver itself knows: it has one table for all of them. */
-const OWN = /* @__PURE__ */ anything();
-export const COMMON = { reduction: OWN, upstream: OWN, wrt: OWN, out: OWN };
+/** The options that the driver itself knows. */
+export const COMMON = {
+  reduction: /* @__PURE__ */ anything(),
+  upstream: /* @__PURE__ */ anything(),
+  wrt: /* @__PURE__ */ anything(),
+  out: /* @__PURE__ */ anything(),
+};
 /** What was given for each of them. */
 export type Common = { [name in keyof typeof COMMON]: unknown };
 
@@ -133,7 +137,10 @@ export function readOptions<T extends OptionTable>(
     // what an object has of its own accord (toString) is no option
     if (option?.read === undefined) unknown(where, name, Object.keys(table));
     if (value === undefined) continue;
-    if (option === OWN) (common as Common)[name as keyof Common] = value;
+    if (option === COMMON.out) (common as Common).out = value;
+    else if (option === COMMON.wrt) (common as Common).wrt = value;
+    else if (option === COMMON.reduction) (common as Common).reduction = value;
+    else if (option === COMMON.upstream) (common as Common).upstream = value;
     else {
       if (values === defaults) values = { ...defaults };
       values[name] = option.read(where, name, value);

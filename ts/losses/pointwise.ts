@@ -34,8 +34,9 @@ const pointwise = /* @__NO_SIDE_EFFECTS__ */ (rules: Rules = {}): Family<Plan, P
     const shape = rules.shape?.(call) ?? broadcastInputs(call, call.inputs.length, shapes);
     call.losses(shape);
     if (call.reduction === "batchmean") call.divisor = call.input(0).shape[0] ?? 1;
+    const { inputs } = call;
     for (let i = 0; i < 3; i++) {
-      const slot = call.take(call.inputs[i], shape, shapes?.[i]);
+      const slot = call.take(i < inputs.length ? inputs[i] : undefined, shape, shapes?.[i]);
       if (rules.domain?.input === i) {
         call.domain = rules.domain;
         call.checked = slot;

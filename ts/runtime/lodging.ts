@@ -21,9 +21,9 @@ export function addressOf(value: unknown): number | undefined {
   return typeof value === "object" && value !== null ? (value as { [ADDRESS]?: number })[ADDRESS] : undefined;
 }
 
-/** The numbers of a tensor in the core's memory, if it has so many. */
-export function lodgedData(value: unknown, length: number): FloatArray | undefined {
-  if (addressOf(value) === undefined) return undefined;
+/** The numbers of a tensor at an address in the core's memory, if it is one and has so many. */
+export function lodgedData(value: unknown, address: number, length: number): FloatArray | undefined {
+  if (address === 0) return undefined;
   const { data } = value as Tensor;
   return data.length === length ? data : undefined;
 }
