@@ -110,6 +110,21 @@ const INTERNAL: readonly string[] = [
   "rows",
   "classes",
   "pull",
+  "options",
+  "input",
+  "norms",
+  "scores",
+  "valid",
+  "measured",
+  "plain",
+  "optional",
+  "plan",
+  "fresh",
+  "wants",
+  "path",
+  "met",
+  "array",
+  "first",
 ];
 
 /** What every family stands on, as paths from ts/ on, or names that each entry point has its own file for. */
