@@ -4,14 +4,7 @@
  */
 import { addUp } from "../math.js";
 import type { FloatArray } from "../types.js";
-import {
-  addTimes,
-  cosine,
-  cosineDistance,
-  lpDistance,
-  type Measure,
-  smoothCosine,
-} from "./vectors/measures.js";
+import { add, cosine, cosineDistance, lpDistance, type Measure, smoothCosine } from "./vectors/measures.js";
 
 /** How the vectors lie, and what multiplies each gradient. */
 export interface Vectors {
@@ -131,8 +124,10 @@ function measuredDistance({ count, length }: Vectors, measured: Measured): Measu
     of: (_x, i, _y, _j, pair) => measured.distances[(i / length) * pairs + pair] as number,
     pull(factor, _value, _x, i, _y, j, gradX, gradY, pair) {
       const at = i * pairs + pair * length;
-      addTimes(gradX, i, factor, measured.gradX, at, length);
-      addTimes(gradY, j, factor, measured.gradY, at, length);
+      for (let k = 0; k < length; k++) {
+        add(gradX, i + k, factor * (measured.gradX[at + k] as number));
+        add(gradY, j + k, factor * (measured.gradY[at + k] as number));
+      }
     },
   };
 }

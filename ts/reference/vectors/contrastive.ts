@@ -2,7 +2,7 @@
 import { logSumExpOf } from "../../math.js";
 import type { FloatArray } from "../../types.js";
 import type { ManyReference } from "./many.js";
-import { addTimes, dot } from "./measures.js";
+import { dot } from "./measures.js";
 
 /** Vectors of length 1, what they were divided by (their norms, each taken as at least 1e-12), and room for a gradient. */
 interface Units {
@@ -37,6 +37,18 @@ function throughUnit(
     for (let k = i * length; k < (i + 1) * length; k++)
       grad[k] = (factor * ((gradient[k] as number) - along * (data[k] as number))) / norm;
   }
+}
+
+/** Adds `factor` times the vector of y that begins at j to that of `to` that begins at i. */
+function addTimes(
+  to: Float64Array,
+  i: number,
+  factor: number,
+  y: Float64Array,
+  j: number,
+  length: number,
+): void {
+  for (let k = 0; k < length; k++) to[i + k] = (to[i + k] as number) + factor * (y[j + k] as number);
 }
 
 /** How vectors of length 1 attract each other. */

@@ -27,19 +27,6 @@ export function add(to: Rows, at: number, g: number): void {
   if (to !== undefined) to[at] = (to[at] as number) + g;
 }
 
-/** Adds `factor` times the vector of y that begins at j to that of a gradient that begins at i. */
-export function addTimes(
-  to: Rows,
-  i: number,
-  factor: number,
-  y: ArrayLike<number>,
-  j: number,
-  length: number,
-): void {
-  if (to === undefined) return;
-  for (let k = 0; k < length; k++) to[i + k] = (to[i + k] as number) + factor * (y[j + k] as number);
-}
-
 /** x y, of the vectors that begin at i and j. */
 export function dot(x: FloatArray, i: number, y: FloatArray, j: number, length: number): number {
   let sum = 0;
