@@ -13,9 +13,10 @@ import { homedir, tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { publint } from "publint";
 import { formatMessage } from "publint/utils";
+import ts from "typescript";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { build } from "../scripts/build.mjs";
-import { entries, PARTS } from "../scripts/entries.mjs";
+import { entries, INTERNAL, PARTS } from "../scripts/entries.mjs";
 import { setup } from "../scripts/setup.mjs";
 import { attempt, environment, npm, ROOT, readJson, run } from "../scripts/support.mjs";
 import { REGISTRY } from "../ts/registry.js";
@@ -364,6 +365,22 @@ console.log(JSON.stringify({
       others: 0,
       whole: true,
     });
+  });
+
+  test("declares no property under a name that is shortened", () => {
+    const members: string[] = [];
+    for (const file of files(join(installed, "dist")).filter((name) => name.endsWith(".d.ts"))) {
+      const source = ts.createSourceFile(file, readFileSync(join(installed, "dist", file), "utf8"), 99, true);
+      const visit = (node: ts.Node): void => {
+        const isMember = ts.isTypeElement(node) || ts.isClassElement(node);
+        // private ones of a class are declared as well
+        if (isMember && node.name !== undefined) members.push(node.name.getText(source).replace(/^#/, ""));
+        ts.forEachChild(node, visit);
+      };
+      visit(source);
+    }
+    expect(members).toContain("valueAndGrad");
+    expect(members.filter((name) => INTERNAL.includes(name))).toEqual([]);
   });
 
   test("publint finds nothing", async () => {
