@@ -31,7 +31,7 @@ const family: Family<Plan, CtcReference> = {
     call.gradientSlot(0);
     call.own(backward ? factors : undefined);
     const zeroInfinity = call.options.zeroInfinity as boolean;
-    return { ...read, zeroInfinity, perLabel: mean, backward, factors };
+    return Object.assign(read, { zeroInfinity, perLabel: mean, backward, factors });
   },
   finish(_call, { inputLengths, targetLengths, factors, targets, own }) {
     giveBack(inputLengths);

@@ -60,7 +60,7 @@ export function runEnergy(
   >,
   [energies, answers, , table, coordinates, values, indices, grad, upstream]: Arrays,
 ): number {
-  return loss({ ...plan, energies, answers, table, coordinates, values, indices, grad, upstream });
+  return loss({ energies, answers, table, coordinates, values, indices, grad, upstream, ...plan });
 }
 
 /** One sample: its place among the others, the index of its first energy, its correct answer and that one's energy. */

@@ -101,7 +101,7 @@ const family: Family<Plan, AlignReference> = {
     // the scores come back with the rest: there is no value beside them
     call.lossShape = [0];
     call.valueSlot();
-    return { ...read, scores, path, starts, ends, logProbs };
+    return Object.assign(read, { scores, path, starts, ends, logProbs });
   },
   finish(call, plan) {
     const alignments = Array.from({ length: plan.samples }, (_, n) => alignment(call, plan, n));
@@ -119,7 +119,7 @@ function alignment(call: Call, plan: Plan, n: number): CtcAlignment {
   const timed = <S extends CtcSpan | CtcWord>(span: S): S =>
     frameDuration === undefined
       ? span
-      : { ...span, startTime: span.start * frameDuration, endTime: span.end * frameDuration };
+      : Object.assign(span, { startTime: span.start * frameDuration, endTime: span.end * frameDuration });
   const spans: CtcSpan[] = [];
   const words: CtcWord[] = [];
   let word: CtcWord | undefined;
@@ -142,7 +142,7 @@ function alignment(call: Call, plan: Plan, n: number): CtcAlignment {
       word.logProb += where.logProb;
     }
   }
-  return { labels, spans, ...(separator !== undefined && { words: words.map(timed) }), score };
+  return { labels, spans, score, ...(separator !== undefined && { words: words.map(timed) }) };
 }
 
 const aligned = /* @__PURE__ */ define<

@@ -75,7 +75,7 @@ function decode<T extends OptionTable & typeof OF_LOGITS, R>(
     isHooked || typeof data[0] === "bigint"
       ? Float64Array.from(data as ArrayLike<number>, Number)
       : (data as FloatArray);
-  const batch = { ...shape, labels: 0 };
+  const batch = Object.assign(shape, { labels: 0 });
   const inputs = [numbers, NO_TARGETS, lengths, lengths] as const;
   const decoded = Array.from(lengths, (_, n) => run(sampleOf(batch, inputs, n), options));
   return single ? (decoded[0] as R) : decoded;

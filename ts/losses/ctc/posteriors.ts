@@ -53,7 +53,8 @@ const family: Family<Plan, CtcReference> = {
     call.take();
     call.valueSlot();
     call.take();
-    return { ...read, zeroInfinity: false, perLabel: false, backward: true, width, states };
+    const asked = { zeroInfinity: false, perLabel: false, backward: true, width, states };
+    return Object.assign(read, asked);
   },
 };
 

@@ -15,7 +15,7 @@ export function planBatch(call: Call, parameters: readonly number[]): Plan {
   const labels = readClasses(call, 1, rows);
   call.lossShape = [rows];
   const mean = call.reduction === "mean" ? 1 : 0;
-  return { ...sets, labels, parameters: [...parameters, mean], stats: new Float64Array(2) };
+  return Object.assign(sets, { labels, parameters: [...parameters, mean], stats: new Float64Array(2) });
 }
 
 /** A mean divides by the losses that count, which only the kernel knows. */

@@ -51,7 +51,7 @@ const search: Search = /* @__PURE__ */ define({
     call.losses([rows, k]);
     const indices = made(call.where, Int32Array, rows * k);
     call.extras = { indices };
-    return { ...sets, indices, parameters: [k, ...parameters] };
+    return Object.assign(sets, { indices, parameters: [k, ...parameters] });
   }),
   reference: reference.nearest,
 });
