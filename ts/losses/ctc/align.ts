@@ -126,20 +126,18 @@ function alignment(call: Call, plan: Plan, n: number): CtcAlignment {
   const count = found ? (plan.targetLengths[n] as number) : 0;
   for (let i = n * plan.labels; i < n * plan.labels + count; i++) {
     const label = plan.targets[i] as number;
-    const where = {
-      start: plan.starts[i] as number,
-      end: plan.ends[i] as number,
-      logProb: plan.logProbs[i] as number,
-    };
-    spans.push(timed({ label, ...where }));
+    const start = plan.starts[i] as number;
+    const end = plan.ends[i] as number;
+    const logProb = plan.logProbs[i] as number;
+    spans.push(timed({ label, start, end, logProb }));
     if (label === separator) word = undefined;
     else if (word === undefined) {
-      word = { labels: [label], ...where };
+      word = { labels: [label], start, end, logProb };
       words.push(word);
     } else {
       word.labels.push(label);
-      word.end = where.end;
-      word.logProb += where.logProb;
+      word.end = end;
+      word.logProb += logProb;
     }
   }
   return { labels, spans, score, ...(separator !== undefined && { words: words.map(timed) }) };
