@@ -76,7 +76,7 @@ const ROWS: readonly Row[] = [
   },
   {
     name: "batchHardTripletLoss",
-    sizes: ALL,
+    sizes: [...ALL, [1024, 128]],
     inputs: labelled,
     grads: ["embeddings"],
     flops: (n, d) => 1.5 * n * n * d,
