@@ -2,8 +2,8 @@
 //!
 //! |a - b|² is |a|² + |b|² - 2ab, and products of all pairs share their loads: [`products`] keeps eight vectors of sums in
 //! registers, a few rows of one set against the eight columns of a *panel* of the other, so a step of the vectors' length costs
-//! eight multiplications, eight additions and six loads; then the next few rows, while the panel is in the first cache. For that a set is packed: eight vectors side by side, number by
-//! number ([`Set::pack`]). Every pair's products are added up in the same order wherever the pair stands in a tile, and
+//! eight multiplications, eight additions and six loads; then come the next few rows, while the panel is in the first cache. For that
+//! a set is packed: eight vectors side by side, number by number ([`Set::pack`]). Every pair's products are added up in the same order wherever the pair stands in a tile, and
 //! a panel's missing vectors are zeros, so a pair's result does not depend on what is around it. Nothing is fused: with
 //! 128-bit lanes a core that can fuse 256-bit ones does less than half of its work per cycle here (measured).
 //!
@@ -331,7 +331,8 @@ pub fn bound<L: Lanes>(arrays: usize) -> f64 {
     (c + 6.0) * L::Scalar::EPSILON.to_f64()
 }
 
-/// |a_i - b_j| for vectors from i on of one set, as many as `to` has lines, and the panel of b_j. The distance of a vector to itself is 0 whatever stands there.
+/// |a_i - b_j| for vectors from i on of one set, as many as `to` has lines, and the panel of b_j. The distance of a vector to itself is
+/// 0 whatever stands there.
 #[inline(always)]
 pub fn distances<L: Lanes>(
     a: &Set<L>,
