@@ -21,8 +21,21 @@ import type { CoreMemory } from "./runtime/memory.js";
 import { viewOf } from "./runtime/platform.js";
 import type { FloatArray, TypedArray } from "./types.js";
 
-/** What a kernel is handed: the address of each slot, or 0 where there is none. */
-export type Addresses = readonly number[];
+/** What a kernel is handed: the address of each slot, or 0 where there is none. No family has more than eleven. */
+export type Addresses = [
+  number,
+  number,
+  number,
+  number,
+  number,
+  number,
+  number,
+  number,
+  number,
+  number,
+  number,
+  ...number[],
+];
 
 /** How the kernels of a part of the core are called. `P` is what the family keeps for a call. */
 export interface Kernels<P> {
@@ -94,7 +107,7 @@ function roomFor(slot: Slot, real: number): number {
 function run({ memory, exports }: Core, kernels: Known, call: Call, plan: unknown): number {
   const { slots, dtype } = call;
   // long enough for every family
-  const at = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+  const at: Addresses = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
   const needed = kernels.scratch === undefined ? 0 : kernels.scratch(exports, call, plan);
   // 32 bits of the core's are a signed number here
   if (needed !== 0)
@@ -192,7 +205,7 @@ function inPieces(
     let sum = 0;
     for (let first = 0; first < length; first += PIECE) {
       const count = Math.min(PIECE, length - first);
-      const here = at.map((address) => (address === 0 ? 0 : address + first * real));
+      const here = at.map((address) => (address === 0 ? 0 : address + first * real)) as Addresses;
       const pieces = copied.map(({ kind, array, out, place }, k) => {
         const address = start + k * PIECE * real;
         const from = array as FloatArray;

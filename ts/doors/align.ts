@@ -16,7 +16,7 @@ export const door: Door<Plan> | undefined = /* @__PURE__ */ opened<Plan>(source,
   call(exports, { dtype }, { samples, steps, classes, labels, timeMajor, blank }, at) {
     const kernel = dtype === "float32" ? exports.ctc_align_f32 : exports.ctc_align_f64;
     const [logits, targets, inputLengths, targetLengths, scores, path, starts, ends, logProbs, , scratch] =
-      at as Eleven;
+      at;
     return kernel(
       samples,
       steps,
@@ -37,4 +37,3 @@ export const door: Door<Plan> | undefined = /* @__PURE__ */ opened<Plan>(source,
     );
   },
 });
-type Eleven = [number, number, number, number, number, number, number, number, number, number, number];

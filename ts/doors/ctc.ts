@@ -21,7 +21,7 @@ export const door: Door<Plan> | undefined = /* @__PURE__ */ opened<Plan>(source,
   },
   call(exports, { dtype }, plan, at) {
     const kernel = dtype === "float32" ? exports.ctc_f32 : exports.ctc_f64;
-    const [logits, targets, inputLengths, targetLengths, values, grad, factors, scratch] = at as Eight;
+    const [logits, targets, inputLengths, targetLengths, values, grad, factors, scratch] = at;
     return kernel(
       plan.samples,
       plan.steps,
@@ -42,4 +42,3 @@ export const door: Door<Plan> | undefined = /* @__PURE__ */ opened<Plan>(source,
     );
   },
 });
-type Eight = [number, number, number, number, number, number, number, number];

@@ -35,7 +35,7 @@ export const door: Door<Plan> | undefined = /* @__PURE__ */ opened<Plan>(source,
   call(exports, { dtype, op, scale, parameters }, { rows, columns, dimensions, clouds, per, epsilon }, at) {
     const [p0 = 0, p1 = 0] = parameters;
     const kernel = dtype === "float32" ? exports.energy_f32 : exports.energy_f64;
-    const [energies, answers, lengths, table, coordinates, values, places, grad, upstream] = at as Nine;
+    const [energies, answers, lengths, table, coordinates, values, places, grad, upstream] = at;
     return kernel(
       op,
       rows,
@@ -59,4 +59,3 @@ export const door: Door<Plan> | undefined = /* @__PURE__ */ opened<Plan>(source,
     );
   },
 });
-type Nine = [number, number, number, number, number, number, number, number, number];

@@ -41,9 +41,8 @@ export const door: Door<Plan> | undefined = /* @__PURE__ */ opened<Plan>(source,
     const { rows, columns, length, parameters } = plan;
     const [p0 = 0, p1 = 0, p2 = 0, p3 = 0, p4 = 0] = parameters;
     const kernel = call.dtype === "float32" ? exports.many_f32 : exports.many_f64;
-    const [a, b, labels, values, gradA, gradB, upstream, indices, stats, scratch] = at as Ten;
+    const [a, b, labels, values, gradA, gradB, upstream, indices, stats, scratch] = at;
     const arrays = [a, b, labels, values, gradA, gradB, upstream, indices, stats, scratch] as const;
     return kernel(kernelOf(call, plan), rows, columns, length, ...arrays, call.scale, p0, p1, p2, p3, p4);
   },
 });
-type Ten = [number, number, number, number, number, number, number, number, number, number];

@@ -27,20 +27,19 @@ export const door: Door<Plan> | undefined = /* @__PURE__ */ opened<Plan>(source,
   piece: (count) => ({ count }),
   call(exports, { dtype, op, scale, parameters }, { count }, at) {
     const kernel = dtype === "float32" ? exports.pointwise_f32 : exports.pointwise_f64;
-    const to = at as Ten;
     return kernel(
       op,
       count,
-      to[0],
-      to[1],
-      to[2],
-      to[3],
-      to[4],
-      to[5],
-      to[6],
-      to[7],
-      to[8],
-      to[9],
+      at[0],
+      at[1],
+      at[2],
+      at[3],
+      at[4],
+      at[5],
+      at[6],
+      at[7],
+      at[8],
+      at[9],
       scale,
       parameters[0] ?? 0,
       parameters[1] ?? 0,
@@ -48,4 +47,3 @@ export const door: Door<Plan> | undefined = /* @__PURE__ */ opened<Plan>(source,
     );
   },
 });
-type Ten = [number, number, number, number, number, number, number, number, number, number];

@@ -34,18 +34,18 @@ export const door: Door<Plan> | undefined = /* @__PURE__ */ opened<Plan>(source,
     return rowsApart(exports, call, plan, at);
   },
 });
-type Eight = [number, number, number, number, number, number, number, number];
-type Nine = [...Eight, room: number];
+/** The addresses of the arrays of rows that stand side by side. */
+type Eight = readonly [number, number, number, number, number, number, number, number, ...number[]];
 
 function bytesOf({ dtype }: Call): number {
   return dtype === "float32" ? 4 : 8;
 }
 
 /** Runs the kernel on rows whose numbers stand side by side. */
-function rowsTogether(exports: Exports, call: Call, rows: number, columns: number, at: Addresses): number {
+function rowsTogether(exports: Exports, call: Call, rows: number, columns: number, at: Eight): number {
   const [p0 = 0, p1 = 0] = call.parameters;
   const kernel = call.dtype === "float32" ? exports.rowwise_f32 : exports.rowwise_f64;
-  const [input, labels, target, weight, values, gradInput, gradTarget, upstream] = at as Eight;
+  const [input, labels, target, weight, values, gradInput, gradTarget, upstream] = at;
   return kernel(
     call.op === CROSS_ENTROPY && labels === 0 ? CROSS_ENTROPY_PROBABILITIES : call.op,
     rows,
@@ -75,7 +75,7 @@ function turnedAtATime(columns: number): number {
 /** Runs it on rows that stand apart: as many at a time as there is room for are brought together, and their gradients go back. */
 function rowsApart(exports: Exports, call: Call, plan: Plan, at: Addresses): number {
   const { columns, inner } = plan;
-  const [input, labels, target, weight, values, gradInput, gradTarget, upstream, room] = at as Nine;
+  const [input, labels, target, weight, values, gradInput, gradTarget, upstream, room] = at;
   const turned = turnedAtATime(columns);
   const bytes = bytesOf(call);
   let sum = 0;

@@ -20,7 +20,7 @@ export const door: Door<Plan> | undefined = /* @__PURE__ */ opened<Plan>(source,
   call(exports, { dtype, op, scale, parameters }, { count, length }, at) {
     const [p0 = 0, p1 = 0, p2 = 0, p3 = 0] = parameters;
     const kernel = dtype === "float32" ? exports.vectors_f32 : exports.vectors_f64;
-    const [a, b, c, target, values, gradA, gradB, gradC, upstream] = at as Nine;
+    const [a, b, c, target, values, gradA, gradB, gradC, upstream] = at;
     return kernel(
       op,
       count,
@@ -42,4 +42,3 @@ export const door: Door<Plan> | undefined = /* @__PURE__ */ opened<Plan>(source,
     );
   },
 });
-type Nine = [number, number, number, number, number, number, number, number, number];
