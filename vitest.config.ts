@@ -1,13 +1,21 @@
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { defineConfig } from "vitest/config";
 import { aliases, sources } from "./scripts/entries.mjs";
 import { ROOT } from "./scripts/support.mjs";
 
-// Tests run on ts/ itself; test/package.test.ts is about dist/ and brings a consumer's own Node.
+// Tests run on ts/ itself; those of what the families do and refuse also on dist/, as bundlers take it, since names are shortened there;
+// test/package.test.ts is about the package, and brings a consumer's own Node.
 const alias = Object.entries({ ...aliases("inline"), ...sources }).map(([name, file]) => ({
   find: new RegExp(`^${name}$`),
   replacement: file,
 }));
+
+/** The files of the entry points, to their names. */
+const ENTRIES = new Map(Object.values(sources).map((file) => [file, basename(file, ".ts")]));
+/** What a plugin's hooks are called on. */
+interface Resolver {
+  resolve(id: string, importer?: string, options?: { skipSelf: boolean }): Promise<{ id: string } | null>;
+}
 
 /** Puts the core that was built without SIMD, whole, in the place of the parts that ship. */
 const scalarCore = {
@@ -20,8 +28,25 @@ export const source = () => new WebAssembly.Module(readFileSync(${file}));`;
   },
 };
 
+/** Puts what is published in the place of the entry points, for tests and all that they import. */
+const published = {
+  name: "published",
+  enforce: "pre" as const,
+  async resolveId(this: Resolver, id: string, importer: string | undefined) {
+    const found = await this.resolve(id, importer, { skipSelf: true });
+    const name = found === null ? undefined : ENTRIES.get(found.id);
+    return name === undefined ? found : join(ROOT, "dist", `${name}.js`);
+  },
+};
+
 // a process of its own, in which tests may ask for a collection of garbage; a project inherits no time limit
 const process_ = { pool: "forks" as const, execArgv: ["--expose-gc"], testTimeout: 60_000 };
+
+/** The tests of what the families do and refuse; they know of the library what it exports. */
+const FAMILIES = [
+  "test/{calls,hostile,memory,pointwise,rowwise,vectors,ctc,energy,tfjs}.test.ts",
+  "test/{vectors,ctc,energy}/*.test.ts",
+];
 
 export default defineConfig({
   test: {
@@ -31,6 +56,11 @@ export default defineConfig({
         resolve: { alias },
         plugins: [scalarCore],
         test: { name: "scalar", include: ["test/laws/**/*.test.ts"], ...process_ },
+      },
+      {
+        resolve: { alias },
+        plugins: [published],
+        test: { name: "published", include: FAMILIES, exclude: ["test/ctc/bits.test.ts"], ...process_ },
       },
     ],
   },

@@ -78,12 +78,10 @@ function readTargets(
   const target = call.input(1);
   const classes = targets !== "scores" && sameShape(target.shape, leading);
   if (!classes && (targets === "classes" || !sameShape(target.shape, input.shape))) {
-    const wanted = {
-      classes: [leading],
-      scores: [input.shape],
-      "classes or probabilities": [leading, input.shape],
-    }[targets];
-    wrongShape(call.where, target, wanted.map(shapeText).join(" or "));
+    const expected = [];
+    if (targets !== "scores") expected.push(shapeText(leading));
+    if (targets !== "classes") expected.push(shapeText(input.shape));
+    wrongShape(call.where, target, expected.join(" or "));
   }
   if (!classes) return undefined;
   const ignore = call.options.ignoreIndex as number | undefined;
