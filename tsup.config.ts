@@ -14,7 +14,15 @@ const common: Options = {
   terserOptions: {
     ecma: 2020,
     // functions stand at the start, side by side, where they compress better
-    compress: { passes: 2, inline: false, reduce_funcs: false, hoist_funs: true, unsafe_methods: true },
+    compress: {
+      passes: 2,
+      inline: false,
+      reduce_funcs: false,
+      hoist_funs: true,
+      unsafe_methods: true,
+      // no property of a user's is read and then not used
+      pure_getters: true,
+    },
     format: { comments: false, preserve_annotations: true },
   },
   tsconfig: "tsconfig.lib.json",
