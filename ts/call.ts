@@ -28,6 +28,7 @@ import {
   type OptionTable,
   type OptionValues,
   readOptions,
+  unknown,
 } from "./options.js";
 import type { DType, FloatArray, TypedArray } from "./types.js";
 
@@ -67,23 +68,21 @@ interface Wide {
 }
 
 /** An array of a call. */
-export class Slot {
-  constructor(
-    readonly kind: Kind,
-    /** The user's array or one of ours; viewed anew when it lives in the core's memory and that grows. */
-    public array: TypedArray | undefined,
-    /** How many numbers the array has. */
-    readonly count: number,
-    readonly out: boolean,
-    /** Where the array is in the core's memory, if that is known; 0: it is to be asked. */
-    readonly address: number,
-    /** Its place among the kernel's arguments. */
-    readonly place: number,
-    /** Of an input that is broadcast. */
-    readonly wide: Wide | undefined,
-    /** How many numbers the kernel sees. */
-    readonly length: number,
-  ) {}
+export interface Slot {
+  readonly kind: Kind;
+  /** The user's array or one of ours; viewed anew when it lives in the core's memory and that grows. */
+  array: TypedArray | undefined;
+  /** How many numbers the array has. */
+  readonly count: number;
+  readonly out: boolean;
+  /** Where the array is in the core's memory, if that is known; 0: it is to be asked. */
+  readonly address: number;
+  /** Its place among the kernel's arguments. */
+  readonly place: number;
+  /** Of an input that is broadcast. */
+  readonly wide: Wide | undefined;
+  /** How many numbers the kernel sees. */
+  readonly length: number;
 }
 
 /** A gradient that was asked for: the slot that the kernel writes, and the one where it ends up. */
@@ -358,14 +357,9 @@ export class Call {
     const length = sizeOf(operand.shape);
     const given = this.out.grads?.[name];
     const wide = wideOf(own ?? operand.shape, shape);
-    let slot: Slot;
-    let end: Slot;
-    if (wide === undefined) end = slot = this.output(name, given, length);
-    else {
-      // the kernel writes one gradient per element of the shape; they are added up afterwards
-      slot = this.output(name, undefined, sizeOf(wide.shape));
-      end = this.output(name, given, length, "real", NOWHERE);
-    }
+    // broadcast, the kernel writes one gradient per element of the shape; they are added up afterwards
+    const end = this.output(name, given, length, "real", wide && NOWHERE);
+    const slot = wide === undefined ? end : this.output(name, undefined, sizeOf(wide.shape));
     this.grads.push({ name, shape: operand.shape, given, slot, end, wide });
   }
 
@@ -433,7 +427,7 @@ export class Call {
     wide?: Wide,
   ): Slot {
     const length = wide === undefined ? count : sizeOf(wide.shape);
-    const slot = new Slot(kind, array, count, out, address, place, wide, length);
+    const slot: Slot = { kind, array, count, out, address, place, wide, length };
     this.slots.push(slot);
     return slot;
   }
@@ -485,8 +479,7 @@ function checkRecord(
 ): asserts given is Record<string, unknown> {
   if (!isRecord(given)) wrongType(where, name, given, `an object with ${names.join(", ")}`);
   for (const key in given) {
-    if (!names.includes(key))
-      fail("UNKNOWN_OPTION", where, `${name}.${key}`, "no option", `one of ${names.join(", ")}`);
+    if (!names.includes(key)) unknown(where, key, names, `${name}.`);
   }
 }
 

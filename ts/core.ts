@@ -12,7 +12,7 @@ import {
   OUTSIDE,
   overlap,
   refresh,
-  Slot,
+  type Slot,
   spread,
 } from "./call.js";
 import { type Core, current, part, type Source } from "./runtime/engine.js";
@@ -211,7 +211,7 @@ function inPieces(
         const from = array as FloatArray;
         const piece = viewOf(from, from.buffer, from.byteOffset + first * from.BYTES_PER_ELEMENT, count);
         here[place] = address;
-        return new Slot(kind, piece, count, out, address, place, undefined, count);
+        return { kind, array: piece, count, out, address, place, wide: undefined, length: count };
       });
       for (const piece of pieces) if (!piece.out) copyIn(memory, piece.address, piece, real);
       sum += kernels.call(exports, call, kernels.piece?.(count), here);

@@ -61,20 +61,24 @@ function plainly(reference: unknown, plan: unknown, arrays: unknown): number {
 }
 
 /** A definition, in one form for all losses. */
-class Face extends Signature {
-  readonly family: Family<unknown, unknown>;
+interface Face {
+  readonly signature: Signature;
+  readonly door: Door<unknown> | undefined;
+  readonly plan: (call: Call) => unknown;
+  readonly js: (reference: unknown, plan: unknown, arrays: unknown) => number;
+  readonly finish: ((call: Call, plan: unknown) => void) | undefined;
   readonly reference: unknown;
+}
 
-  constructor(definition: Definition<unknown, unknown>) {
-    const { door, plan, js = plainly, finish } = definition.family;
-    super(definition, door?.numbers[definition.name] ?? 0);
-    this.family = { door, plan, js, finish };
-    this.reference = definition.reference;
-  }
+function faceOf(definition: Definition<unknown, unknown>): Face {
+  const { family, reference } = definition;
+  const { door, plan, js = plainly, finish } = family as Family<unknown, unknown>;
+  const signature = new Signature(definition, door?.numbers[definition.name] ?? 0);
+  return { signature, door, plan, js: js as Face["js"], finish, reference };
 }
 
 /** Refuses names in `wrt` of what has no gradient: in no call, or in this one, as classes where there could have been probabilities. */
-function checkWrt({ name, differentiable }: Face, { wrt = NOTHING_WANTED, grads }: Call): void {
+function checkWrt({ name, differentiable }: Signature, { wrt = NOTHING_WANTED, grads }: Call): void {
   wrt.forEach((wanted, i) => {
     if (grads.some((gradient) => gradient.name === wanted)) return;
     const others = differentiable.filter((other) => other !== wanted).join(", ");
@@ -86,10 +90,10 @@ function checkWrt({ name, differentiable }: Face, { wrt = NOTHING_WANTED, grads 
 
 /** Runs one call from the arguments to the result. */
 function run(face: Face, args: readonly unknown[], gradients: boolean): unknown {
-  const { door, plan: prepare, finish } = face.family;
-  const call = new Call(face, args, gradients);
-  const plan = prepare(call);
-  if (call.wrt !== undefined && call.wrt.length !== call.grads.length) checkWrt(face, call);
+  const { signature, door, finish } = face;
+  const call = new Call(signature, args, gradients);
+  const plan = face.plan(call);
+  if (call.wrt !== undefined && call.wrt.length !== call.grads.length) checkWrt(signature, call);
   let sum: number | undefined;
   // where all arrays are empty there is nothing to do, however long their other axes are
   if (call.planned) sum = onJs(face, call, plan);
@@ -134,7 +138,7 @@ function gather(data: FloatArray, from: FloatArray, wide: NonNullable<Gradient["
 }
 
 /** The js engine reads and writes the user's arrays themselves: numbers are doubles as soon as they are read. */
-function onJs({ family, reference }: Face, call: Call, plan: unknown): number {
+function onJs({ js, reference }: Face, call: Call, plan: unknown): number {
   const { slots } = call;
   const arrays: (FloatArray | Int32Array | undefined)[] = [];
   const copies: { to: FloatArray; from: FloatArray }[] = [];
@@ -157,7 +161,7 @@ function onJs({ family, reference }: Face, call: Call, plan: unknown): number {
   checkDomain(call);
   const { scale, parameters } = call;
   const given = { scale, parameters, ...(plan as object) };
-  const sum = (family.js ?? plainly)(reference, given, arrays as never);
+  const sum = js(reference, given, arrays);
   for (const { to, from } of copies) to.set(from);
   return sum;
 }
@@ -168,7 +172,7 @@ export function define<P, R, T>(definition: Definition<P, R>): T {
   let known: Face | undefined;
   // at the first call: a program that starts has better things to do
   const face = (): Face => {
-    known ??= new Face(definition as unknown as Definition<unknown, unknown>);
+    known ??= faceOf(definition as unknown as Definition<unknown, unknown>);
     return known;
   };
   const value = (...args: unknown[]): unknown => run(face(), args, false);

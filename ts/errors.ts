@@ -89,8 +89,7 @@ export function quoted(words: readonly unknown[]): string {
 export function describe(value: unknown): string {
   if (typeof value === "string")
     return JSON.stringify(value.length > 40 ? `${value.slice(0, 40)}...` : value);
-  if (typeof value === "function") return "a function";
-  if (typeof value === "symbol") return "a symbol";
+  if (typeof value === "function" || typeof value === "symbol") return `a ${typeof value}`;
   if (typeof value === "bigint") return `${value}n`;
   if (Array.isArray(value)) return arrayOf(value.length);
   if (ArrayBuffer.isView(value))

@@ -310,11 +310,7 @@ export function flatten(where: string, name: string, nested: readonly unknown[],
 /** Reads an array to write to, for `"value"` or a gradient. */
 export function readOutput(where: string, of: string, value: unknown, length: number): FloatArray {
   const name = of === "value" ? "out.value" : `out.grads.${of}`;
-  const data = isTyped(value)
-    ? value
-    : typeof value === "object" && value !== null
-      ? (value as { data?: unknown }).data
-      : undefined;
+  const data = isTyped(value) ? value : (value as { data?: unknown } | null)?.data;
   if (!isTyped(data) || precisionOf(data) === "integer") {
     wrongType(where, name, value, "a Float32Array, a Float64Array or a tensor of one");
   }

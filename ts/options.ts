@@ -151,31 +151,18 @@ export function readOptions<T extends OptionTable>(
   return values as OptionValues<T>;
 }
 
-function unknown(where: string, name: string, known: readonly string[]): never {
-  let nearest = "";
-  let least = 3;
-  for (const word of known) {
-    const d = distance(name.toLowerCase(), word.toLowerCase());
-    if (d < least) {
-      least = d;
-      nearest = word;
-    }
-  }
-  const hint =
-    nearest === "" ? `one of ${known.join(", ")}` : `one of ${known.join(", ")}; did you mean ${nearest}?`;
-  return fail("UNKNOWN_OPTION", where, name, "no option", hint);
+/** Refuses a name, with the nearest known one where that is near. */
+export function unknown(where: string, name: string, known: readonly string[], place = ""): never {
+  const word = name.toLowerCase();
+  const nearest = [0, 1, 2].flatMap((n) => known.filter((other) => isNear(word, other.toLowerCase(), n)));
+  const hint = nearest.length === 0 ? "" : `; did you mean ${nearest[0]}?`;
+  return fail("UNKNOWN_OPTION", where, place + name, "no option", `one of ${known.join(", ")}${hint}`);
 }
 
-/** How many letters must be put in, taken out or changed: Levenshtein's distance. */
-function distance(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, j) => j);
-  for (let i = 1; i <= a.length; i++) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const change = (row[j - 1] as number) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(change, (row[j] as number) + 1, (next[j - 1] as number) + 1));
-    }
-    row = next;
-  }
-  return row[b.length] as number;
+/** Whether no more than n letters put in, taken out or changed make b of a. */
+function isNear(a: string, b: string, n: number): boolean {
+  if (n < 0 || a === b) return n >= 0;
+  const [restA, restB] = [a.slice(1), b.slice(1)];
+  if (a[0] === b[0]) return isNear(restA, restB, n);
+  return isNear(a, restB, n - 1) || isNear(restA, b, n - 1) || isNear(restA, restB, n - 1);
 }

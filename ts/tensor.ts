@@ -43,8 +43,6 @@ function inArray(dtype: DType, length: number): Lodging {
 /** A tensor in the core's memory: see {@link allocate}. */
 export class AllocatedTensor<A extends FloatArray = FloatArray> implements Tensor<A> {
   #lodging: Lodging | undefined;
-  /** That of the lodging: it is asked for at every call. */
-  #address: number | undefined;
   /** The lengths of the axes. */
   declare readonly shape: readonly number[];
   /** The precision. */
@@ -59,7 +57,6 @@ export class AllocatedTensor<A extends FloatArray = FloatArray> implements Tenso
       dtype: { value: dtype, enumerable: true },
     });
     this.#lodging = lodge(dtype, length) ?? inArray(dtype, length);
-    this.#address = this.#lodging.address;
   }
 
   /**
@@ -75,7 +72,7 @@ export class AllocatedTensor<A extends FloatArray = FloatArray> implements Tenso
 
   /** @internal undefined where the numbers are not in the core's memory, or were given back. */
   get [ADDRESS](): number | undefined {
-    return #address in this ? this.#address : undefined;
+    return #lodging in this ? this.#lodging?.address : undefined;
   }
 
   /** Whether {@link dispose} was called. */
@@ -87,7 +84,6 @@ export class AllocatedTensor<A extends FloatArray = FloatArray> implements Tenso
   dispose(): void {
     this.#lodging?.give();
     this.#lodging = undefined;
-    this.#address = undefined;
   }
 
   /** `using x = allocate(...)` disposes of it at the end of the block. */
