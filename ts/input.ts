@@ -260,24 +260,21 @@ const MOST_AXES = 32;
 /** Nested arrays, row by row. The lengths along an axis must agree; the innermost may be typed. Booleans are numbers on demand. */
 export function flatten(where: string, name: string, nested: readonly unknown[], booleans = false): Operand {
   const shape: number[] = [];
-  let typed = false;
-  let single = true;
+  // whether the innermost arrays are all of single precision
+  let single = false;
   for (let level: unknown = nested; Array.isArray(level) || isTyped(level); level = level[0]) {
     // arrays that contain themselves have no end
     if (shape.length === MOST_AXES)
       fail("RANK", where, name, `nested more than ${MOST_AXES} deep`, `at most ${MOST_AXES} axes`);
     shape.push(level.length);
-    if (isTyped(level)) {
-      typed = true;
-      break;
-    }
-    if (level.length === 0) break;
+    single = isTyped(level);
+    if (single || level.length === 0) break;
   }
   const size = sizeOf(shape);
   const data = lend(where, Float64Array, size);
   let at = 0;
   // what most are; and what is no number after all is told of below
-  if (shape.length === 1 && !typed) {
+  if (shape.length === 1) {
     while (at < size && typeof nested[at] === "number") data[at] = nested[at++] as number;
     if (at === size && size > 0) return operandOf(name, data, shape, true);
     at = 0;
@@ -285,11 +282,10 @@ export function flatten(where: string, name: string, nested: readonly unknown[],
   const copy = (level: unknown, depth: number, place: string): void => {
     const length = shape[depth] as number;
     const innermost = depth === shape.length - 1;
-    if (isTyped(level) ? !innermost : !Array.isArray(level)) {
-      fail("SHAPE", where, name, describe(level), arrayOf(length), place);
-    }
+    const isRow = isTyped(level) ? innermost : Array.isArray(level);
     const items = level as readonly unknown[];
-    if (items.length !== length) fail("SHAPE", where, name, arrayOf(items.length), arrayOf(length), place);
+    if (!isRow || items.length !== length)
+      fail("SHAPE", where, name, describe(level), arrayOf(length), place);
     if (isTyped(level)) {
       checkBuffer(where, name, level);
       single &&= precisionOf(level) === "float32";
@@ -303,7 +299,7 @@ export function flatten(where: string, name: string, nested: readonly unknown[],
     }
   };
   copy(nested, 0, "");
-  if (typed && single) return operandOf(name, Float32Array.from(data), shape);
+  if (single) return operandOf(name, Float32Array.from(data), shape);
   return operandOf(name, data, shape, true);
 }
 
