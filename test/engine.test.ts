@@ -136,7 +136,7 @@ describe("setEngine", () => {
   test("names that are none are refused", async () => {
     const library = await fresh();
     expect(() => library.setEngine("webgpu" as "js")).toThrow(
-      'setEngine: name is "webgpu", expected "wasm", "js" or "auto"',
+      'setEngine: name is "webgpu", expected "wasm" or "js" or "auto"',
     );
   });
 

@@ -3,7 +3,7 @@
  * door's arguments. What an engine needs is all here; which engine answers is not known yet.
  */
 import { addressOf, lodgedData, viewAnew } from "#engine";
-import { arrayOf, describe, fail, isRecord, shapeText, wrongShape, wrongType } from "./errors.js";
+import { arrayOf, checkChoice, describe, fail, isRecord, shapeText, wrongShape, wrongType } from "./errors.js";
 import {
   broadcastShape,
   broadcastStrides,
@@ -22,7 +22,6 @@ import {
 import {
   COMMON,
   type Common,
-  checkChoice,
   defaultsOf,
   numberOf,
   type OptionTable,

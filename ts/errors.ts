@@ -75,6 +75,11 @@ export function wrongShape(
   fail(code, where, name, `of shape ${shapeText(shape)}`, expected);
 }
 
+/** Refuses what is none of some words. */
+export function checkChoice(where: string, name: string, value: unknown, words: readonly unknown[]): void {
+  if (!words.includes(value)) fail("OPTION", where, name, describe(value), quoted(words));
+}
+
 /** `an array of 3`, for a message. */
 export function arrayOf(length: number): string {
   return `an array of ${length}`;

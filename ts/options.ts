@@ -1,5 +1,5 @@
 /** Reading options: one small function per kind, and a table of them per loss. */
-import { describe, fail, isRecord, quoted, wrongType } from "./errors.js";
+import { checkChoice, fail, isRecord, wrongType } from "./errors.js";
 import { type Operand, readOperand } from "./input.js";
 
 /** Checks one option and gives what the loss computes with. */
@@ -68,11 +68,6 @@ export function choice<W>(fallback: W, words: readonly W[]): Option<W> {
       return value as W;
     },
   };
-}
-
-/** Refuses what is none of some words. */
-export function checkChoice(where: string, name: string, value: unknown, words: readonly unknown[]): void {
-  if (!words.includes(value)) fail("OPTION", where, name, describe(value), quoted(words));
 }
 
 /** An option as a kernel takes it: a word by its place; 0 where there is no such option, or a function in the place of a number. */

@@ -1,8 +1,7 @@
 /** Tensors: numbers with a shape, on arrays of the user's or in the core's memory. */
 import { type Lodging, lodge } from "#engine";
-import { fail, shapeText, wrongType } from "./errors.js";
+import { checkChoice, fail, shapeText, wrongType } from "./errors.js";
 import { checkShape, floats, isTyped, sizeOf } from "./input.js";
-import { checkChoice } from "./options.js";
 import { ADDRESS } from "./runtime/lodging.js";
 import type { DType, FloatArray, Tensor, TypedArray } from "./types.js";
 

@@ -1,9 +1,8 @@
 /** The engine of an entry point that has no core: it is the reference that answers, always. */
-import { describe, fail } from "../errors.js";
+import { checkChoice, fail } from "../errors.js";
 import type { EngineInfo } from "./engine.js";
 
-const NONE = "this entry point has no WebAssembly";
-let reason = NONE;
+const reason = "this entry point has no WebAssembly";
 
 /** No room: there are no tensors but arrays of JavaScript's. */
 export function lodge(): undefined {}
@@ -21,10 +20,8 @@ export function engine(): EngineInfo {
 
 /** Refuses all engines but `"js"` and `"auto"`. */
 export function setEngine(name: "wasm" | "js" | "auto"): void {
-  if (name === "wasm") fail("ENGINE", "setEngine", "name", '"wasm"', `an engine that can run here: ${NONE}`);
-  if (name !== "js" && name !== "auto")
-    fail("OPTION", "setEngine", "name", describe(name), '"wasm", "js" or "auto"');
-  reason = name === "js" ? 'setEngine("js") asked for it' : NONE;
+  checkChoice("setEngine", "name", name, ["wasm", "js", "auto"]);
+  if (name === "wasm") fail("ENGINE", "setEngine", "name", '"wasm"', `an engine that can run here: ${reason}`);
 }
 
 /** Ready from the start. */

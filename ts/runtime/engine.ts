@@ -1,6 +1,6 @@
 /** Which engine answers, and why. */
 import { source } from "#source";
-import { describe, fail, wrongType } from "../errors.js";
+import { checkChoice, describe, fail, wrongType } from "../errors.js";
 import type { DType, TypedArray } from "../types.js";
 import { type Exports, MEMORY_FROM, OWN_PAGES } from "./generated/exports.js";
 import { CoreLodging, type Lodging } from "./lodging.js";
@@ -180,9 +180,7 @@ export function engine(): EngineInfo {
  * ```
  */
 export function setEngine(name: "wasm" | "js" | "auto"): void {
-  if (name !== "wasm" && name !== "js" && name !== "auto") {
-    fail("OPTION", "setEngine", "name", describe(name), '"wasm", "js" or "auto"');
-  }
+  checkChoice("setEngine", "name", name, ["wasm", "js", "auto"]);
   if (name === "wasm") {
     if (memory === undefined && refusal === undefined) attempt(first);
     if (refusal !== undefined) unavailable();
