@@ -494,15 +494,25 @@ export function readLabels(
   expected: string,
   also?: number,
 ): Int32Array {
-  const { data, name, shape } = operand;
-  const result = data instanceof Int32Array ? data : new Int32Array(data.length);
-  for (let i = 0; i < data.length; i++) {
-    const label = Number(data[i]);
-    if (!isWhole(label, low, high) && label !== also)
-      fail("LABEL", where, name, String(data[i]), expected, placeOf(i, shape));
-    if (result !== data) result[i] = label;
-  }
+  const { data } = operand;
+  refuse(where, operand, data, "LABEL", expected, (label) => isWhole(label, low, high) || label === also);
+  if (data instanceof Int32Array) return data;
+  const result = new Int32Array(data.length);
+  for (let i = 0; i < data.length; i++) result[i] = Number(data[i]);
   return result;
+}
+
+/** Refuses the first of the numbers of an input that does not hold, if there is one. */
+function refuse(
+  where: string,
+  { name, shape }: Operand,
+  data: TypedArray,
+  code: "LABEL" | "RANGE",
+  expected: string,
+  holds: (x: number) => boolean,
+): void {
+  for (let i = 0; i < data.length; i++)
+    if (!holds(Number(data[i]))) fail(code, where, name, String(data[i]), expected, placeOf(i, shape));
 }
 
 /** Whether something is a whole number in [low, high). */
@@ -571,13 +581,9 @@ export interface Domain {
 export function checkDomain({ domain, checked, where, inputs }: Call): void {
   // broadcast to nothing: no number of it is looked at
   if (domain === undefined || checked === undefined || checked.length === 0) return;
-  const { name, shape } = inputs[domain.input] as Operand;
   // the slot's array is a valid view even where the core's memory has grown
   const data = checked.array as TypedArray;
-  for (let i = 0; i < data.length; i++) {
-    const x = Number(data[i]);
-    if (!domain.holds(x)) fail("RANGE", where, name, String(x), domain.expected, placeOf(i, shape));
-  }
+  refuse(where, inputs[domain.input] as Operand, data, "RANGE", domain.expected, domain.holds);
 }
 
 /** Copies numbers of any type; a broadcast operand is spread over its shape. */
