@@ -49,49 +49,39 @@ type Arrays = readonly [
 /** So many elements at a time: the scratch of a block stays in the first cache. */
 const BLOCK = 1024;
 /** The losses of a block and their derivatives. */
-let scratch: readonly [Float64Array, Float64Array, Float64Array, Float64Array] | undefined;
+let scratch: readonly Float64Array[] | undefined;
 
 /** Runs a loss over all elements, block by block, and applies weights and upstream gradients; gives the sum of the losses. */
 export function runPointwise(
   loss: PointwiseReference,
-  { count: all, scale, parameters }: Plan,
+  { count, scale, parameters }: Plan,
   arrays: Arrays,
 ): number {
-  const { 0: a, 1: b, 2: c, 3: weight, 4: posWeight, 5: values, 9: upstream } = arrays;
-  const fresh = () => new Float64Array(BLOCK);
-  scratch ??= [fresh(), fresh(), fresh(), fresh()];
-  const [value, ofA, ofB, ofC] = scratch;
-  const third = c ?? posWeight;
   let sum = 0;
-  for (let first = 0; first < all; first += BLOCK) {
-    const count = Math.min(BLOCK, all - first);
-    const part = (array: FloatArray): FloatArray =>
-      all <= BLOCK ? array : array.subarray(first, first + count);
-    loss(
-      count,
-      part(a),
-      part(b),
-      value,
-      ofA,
-      ofB,
-      parameters as [number, number, number],
-      third && part(third),
-      ofC,
-    );
-    for (let i = 0; i < count; i++) {
-      const v = (weight === undefined ? 1 : (weight[first + i] as number)) * (value[i] as number);
-      if (values !== undefined) values[first + i] = v;
-      sum += v;
+  if (count > BLOCK) {
+    for (let first = 0; first < count; first += BLOCK) {
+      const block = arrays.map((array) => array?.subarray(first, first + BLOCK));
+      const plan = { count: Math.min(BLOCK, count - first), scale, parameters };
+      sum += runPointwise(loss, plan, block as unknown as Arrays);
     }
-    for (let k = 1; k <= 3; k++) {
-      const to = arrays[5 + k] as FloatArray | undefined;
-      if (to === undefined) continue;
-      const slopes = scratch[k] as Float64Array;
-      for (let i = 0; i < count; i++) {
-        const w = weight === undefined ? 1 : (weight[first + i] as number);
-        const up = upstream === undefined ? scale : scale * (upstream[first + i] as number);
-        to[first + i] = up * w * (slopes[i] as number);
-      }
+    return sum;
+  }
+  scratch ??= [0, 1, 2, 3].map(() => new Float64Array(BLOCK));
+  const [value, gradA, gradB, gradC] = scratch as [Float64Array, Float64Array, Float64Array, Float64Array];
+  const [a, b, c, weight, posWeight, values, , , , upstream] = arrays;
+  loss(count, a, b, value, gradA, gradB, parameters as [number, number, number], c ?? posWeight, gradC);
+  for (let i = 0; i < count; i++) {
+    const v = (weight === undefined ? 1 : (weight[i] as number)) * (value[i] as number);
+    if (values !== undefined) values[i] = v;
+    sum += v;
+  }
+  for (let k = 1; k <= 3; k++) {
+    const to = arrays[5 + k];
+    const slopes = scratch[k] as Float64Array;
+    for (let i = 0; to !== undefined && i < count; i++) {
+      const w = weight === undefined ? 1 : (weight[i] as number);
+      const up = upstream === undefined ? scale : scale * (upstream[i] as number);
+      to[i] = up * w * (slopes[i] as number);
     }
   }
   return sum;
@@ -123,8 +113,8 @@ export const smoothL1Loss: PointwiseReference = (count, x, t, value, gradX, grad
   for (let i = 0; i < count; i++) {
     const d = (x[i] as number) - (t[i] as number);
     const z = Math.abs(d);
-    const slope = z < beta ? d / beta : d > 0 ? 1 : d < 0 ? -1 : 0 * d;
-    value[i] = z < beta ? (0.5 * d * d) / beta : z - 0.5 * beta;
+    const slope = z < beta ? d / beta : Math.sign(d);
+    value[i] = z < beta ? 0.5 * d * slope : z - 0.5 * beta;
     gradX[i] = slope;
     gradT[i] = -slope;
   }
@@ -135,8 +125,8 @@ export const huberLoss: PointwiseReference = (count, x, t, value, gradX, gradT, 
   for (let i = 0; i < count; i++) {
     const d = (x[i] as number) - (t[i] as number);
     const z = Math.abs(d);
-    const slope = z <= delta ? d : d > 0 ? delta : d < 0 ? -delta : d;
-    value[i] = z <= delta ? 0.5 * d * d : delta * (z - 0.5 * delta);
+    const slope = z <= delta ? d : delta * Math.sign(d);
+    value[i] = z <= delta ? 0.5 * d * slope : delta * (z - 0.5 * delta);
     gradX[i] = slope;
     gradT[i] = -slope;
   }
@@ -177,7 +167,7 @@ export const bceWithLogitsLoss: PointwiseReference = (
   for (let i = 0; i < count; i++) {
     const z = x[i] as number;
     const y = t[i] as number;
-    const w = posWeight === undefined ? 1 : (posWeight[i] as number);
+    const w = posWeight?.[i] ?? 1;
     const size = Math.abs(z);
     const e = Math.exp(-size);
     const tail = Math.log1p(e);
@@ -186,8 +176,9 @@ export const bceWithLogitsLoss: PointwiseReference = (
     const both = w * y + (1 - y);
     const against = z >= 0 ? 1 - y : w * y;
     value[i] = share(against, size) + both * tail;
-    gradX[i] = z >= 0 ? against - both * slope : both * slope - against;
-    gradT[i] = z >= 0 ? (w - 1) * tail - z : (w - 1) * tail - w * z;
+    const pull = against - both * slope;
+    gradX[i] = z >= 0 ? pull : -pull;
+    gradT[i] = (w - 1) * tail - (z >= 0 ? z : w * z);
   }
 };
 
