@@ -630,7 +630,7 @@ for (const engine of ENGINES) {
         "a target larger than the input",
         () => softMarginLoss([1], [1, -1]),
         "SHAPE",
-        "softMarginLoss: target is of shape [2], expected a shape that broadcasts to that of input: [1]",
+        "softMarginLoss: target is of shape [2], expected a shape that broadcasts to [1]",
       ],
       [
         "different numbers of axes",

@@ -16,31 +16,28 @@ import type { PointwiseReference } from "../reference/pointwise.js";
 import * as reference from "../reference/pointwise.js";
 import type { Input, Loss } from "../types.js";
 
-/** What differs between the losses of this family beside their formulas. */
-interface Rules {
-  /** The shape of the losses, where it is not what the inputs broadcast to. */
-  readonly shape?: (call: Call) => readonly number[];
-  /** The shapes in which the inputs are broadcast, where those are not their own: with axes of length 1 at the end. */
-  readonly shapes?: (call: Call) => readonly (readonly number[])[];
-  /** An input whose numbers are checked. */
-  readonly domain?: Domain;
-}
+/** The shapes in which the inputs are broadcast, where those are not their own: with axes of length 1 at the end. */
+type Shapes = readonly (readonly number[])[] | undefined;
 
-/** The family. */
-const pointwise = /* @__NO_SIDE_EFFECTS__ */ (rules: Rules = {}): Family<Plan, PointwiseReference> => ({
+/**
+ * The family. What differs between its losses beside their formulas: shapes that are refused although they broadcast together, or are
+ * taken with other axes; an input whose numbers are checked.
+ */
+const pointwise = /* @__NO_SIDE_EFFECTS__ */ (
+  check?: (call: Call) => Shapes,
+  domain?: Domain,
+): Family<Plan, PointwiseReference> => ({
   door,
   plan(call) {
-    const shapes = rules.shapes?.(call);
-    const shape = rules.shape?.(call) ?? broadcastInputs(call, call.inputs.length, shapes);
+    const { inputs } = call;
+    const shapes = check?.(call);
+    const shape = broadcastInputs(call, inputs.length, shapes);
     call.losses(shape);
     if (call.reduction === "batchmean") call.divisor = call.input(0).shape[0] ?? 1;
-    const { inputs } = call;
+    call.domain = domain;
     for (let i = 0; i < 3; i++) {
       const slot = call.take(i < inputs.length ? inputs[i] : undefined, shape, shapes?.[i]);
-      if (rules.domain?.input === i) {
-        call.domain = rules.domain;
-        call.checked = slot;
-      }
+      if (domain?.input === i) call.checked = slot;
     }
     const { weight, posWeight } = call.options as { weight?: Operand; posWeight?: Operand };
     takeFactors(call, weight, shape);
@@ -54,18 +51,20 @@ const pointwise = /* @__NO_SIDE_EFFECTS__ */ (rules: Rules = {}): Family<Plan, P
 });
 
 /** The inputs have one shape. */
-function same(call: Call): readonly number[] {
-  const { shape } = call.input(0);
+function same(call: Call): undefined {
+  const { name, shape } = call.input(0);
   if (!sameShape(call.input(1).shape, shape))
-    wrongShape(call.where, call.input(1), `the shape of ${call.input(0).name}: ${shapeText(shape)}`);
-  return shape;
+    wrongShape(call.where, call.input(1), `the shape of ${name}: ${shapeText(shape)}`);
 }
 
 /** The target broadcasts to the input. */
-function likeInput(call: Call): readonly number[] {
-  const { name, shape } = call.input(0);
-  checkBroadcast(call, call.input(1), shape, ` that of ${name}:`);
-  return shape;
+function likeInput(call: Call): undefined {
+  checkBroadcast(call, call.input(1), call.input(0).shape);
+}
+
+/** The inputs have the same number of axes. */
+function ofSameRank(call: Call): undefined {
+  sameRank(call, 3);
 }
 
 /** An option that is an array of factors. */
@@ -75,9 +74,9 @@ function takeFactors(call: Call, given: Operand | undefined, shape: readonly num
 }
 
 /** Refuses an array whose shape does not broadcast to this one. */
-function checkBroadcast(call: Call, given: Operand, shape: readonly number[], of = ""): void {
+function checkBroadcast(call: Call, given: Operand, shape: readonly number[]): void {
   if (broadcastStrides(given.shape, shape) === undefined)
-    wrongShape(call.where, given, `a shape that broadcasts to${of} ${shapeText(shape)}`);
+    wrongShape(call.where, given, `a shape that broadcasts to ${shapeText(shape)}`);
 }
 
 const INPUT: InputRow = { name: "input", differentiable: true };
@@ -215,14 +214,11 @@ export const bceLoss: Loss<[input: Input, target: Input], "input" | "target", Bc
     name: "bceLoss",
     inputs: INPUT_AND_TARGET,
     options: { weight: array() },
-    family: pointwise({
-      shape: same,
-      domain: {
-        input: 0,
-        kind: 0,
-        holds: (x) => !(x < 0 || x > 1),
-        expected: "a probability in [0, 1]",
-      },
+    family: pointwise(same, {
+      input: 0,
+      kind: 0,
+      holds: (x) => !(x < 0 || x > 1),
+      expected: "a probability in [0, 1]",
     }),
     reference: reference.bceLoss,
   });
@@ -264,7 +260,7 @@ export const bceWithLogitsLoss: Loss<
   name: "bceWithLogitsLoss",
   inputs: INPUT_AND_TARGET,
   options: { weight: array(), posWeight: array() },
-  family: pointwise({ shape: same }),
+  family: pointwise(same),
   reference: reference.bceWithLogitsLoss,
 });
 
@@ -353,7 +349,7 @@ export const poissonNllLoss: Loss<[input: Input, target: Input], "input", Poisso
 export const softMarginLoss: Loss<[input: Input, target: Input], "input"> = /* @__PURE__ */ define({
   name: "softMarginLoss",
   inputs: INPUT_AND_FIXED_TARGET,
-  family: pointwise({ shape: likeInput }),
+  family: pointwise(likeInput),
   reference: reference.softMarginLoss,
 });
 
@@ -388,7 +384,7 @@ export const sigmoidFocalLoss: Loss<[input: Input, target: Input], "input", Sigm
     name: "sigmoidFocalLoss",
     inputs: INPUT_AND_FIXED_TARGET,
     options: { alpha: number(0.25, { most: 1 }), gamma: number(2, { least: 0 }) },
-    family: pointwise({ shape: same }),
+    family: pointwise(same),
     reference: reference.sigmoidFocalLoss,
   });
 
@@ -401,17 +397,15 @@ export interface GaussianNllOptions {
 }
 
 /** A variance per element, or per row: then its last axis is missing or of length 1. */
-function alignVariance(call: Call): readonly number[] {
-  const variance = call.input(2);
+function alignVariance(call: Call): Shapes {
+  const [x, t, variance] = call.inputs as [Operand, Operand, Operand];
   const { shape } = variance;
-  if (shape.length === 0) return shape;
-  const input = call.input(0).shape;
-  if (sameShape(shape, input)) return shape;
-  const rows = input.slice(0, -1);
-  if (sameShape(shape, rows)) return [...shape, 1];
-  if (shape[shape.length - 1] === 1 && sameShape(shape.slice(0, -1), rows)) return shape;
-  const expected = `a number, or of shape ${[input, [...rows, 1], rows].map(shapeText).join(" or ")}`;
-  return wrongShape(call.where, variance, expected);
+  if (shape.length === 0 || sameShape(shape, x.shape)) return undefined;
+  const rows = x.shape.slice(0, -1);
+  const column = [...rows, 1];
+  if (!sameShape(shape, rows) && !sameShape(shape, column))
+    wrongShape(call.where, variance, `a number or ${[x.shape, column, rows].map(shapeText).join(" or ")}`);
+  return [x.shape, t.shape, column];
 }
 
 /**
@@ -441,9 +435,11 @@ export const gaussianNllLoss: Loss<
   name: "gaussianNllLoss",
   inputs: [...INPUT_AND_TARGET, { name: "variance", differentiable: true }],
   options: { full: flag(false), eps: number(1e-6, { least: 0 }) },
-  family: pointwise({
-    shapes: (call) => [call.input(0).shape, call.input(1).shape, alignVariance(call)],
-    domain: { input: 2, kind: 2, holds: (x) => !(x < 0), expected: "a variance: 0 or more" },
+  family: pointwise(alignVariance, {
+    input: 2,
+    kind: 2,
+    holds: (x) => !(x < 0),
+    expected: "a variance: 0 or more",
   }),
   reference: reference.gaussianNllLoss,
 });
@@ -452,12 +448,6 @@ export const gaussianNllLoss: Loss<
 export interface MarginRankingOptions {
   /** How far apart the two scores must be. Default 0. */
   margin?: number | undefined;
-}
-
-/** The inputs broadcast together, but have the same number of axes. */
-function ofSameRank(call: Call): readonly number[] {
-  sameRank(call, 3);
-  return broadcastInputs(call, 3);
 }
 
 /**
@@ -491,7 +481,7 @@ export const marginRankingLoss: Loss<
     { name: "target" },
   ],
   options: { margin: number(0) },
-  family: pointwise({ shape: ofSameRank }),
+  family: pointwise(ofSameRank),
   reference: reference.marginRankingLoss,
 });
 
@@ -523,8 +513,11 @@ export const hingeEmbeddingLoss: Loss<[input: Input, target: Input], "input", Hi
     name: "hingeEmbeddingLoss",
     inputs: INPUT_AND_FIXED_TARGET,
     options: { margin: number(1) },
-    family: pointwise({
-      domain: { input: 1, kind: 1, holds: (t) => t === 1 || t === -1, expected: "1 or -1" },
+    family: pointwise(undefined, {
+      input: 1,
+      kind: 1,
+      holds: (t) => t === 1 || t === -1,
+      expected: "1 or -1",
     }),
     reference: reference.hingeEmbeddingLoss,
   });
