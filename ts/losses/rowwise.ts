@@ -11,26 +11,26 @@ import type { RowwiseReference } from "../reference/rowwise.js";
 import * as reference from "../reference/rowwise.js";
 import type { Input, Loss, Mapping } from "../types.js";
 
-/** What the targets of a rowwise loss are. */
-type Targets = "classes" | "classes or probabilities" | "sets" | "scores" | "none";
+/** What the targets of a rowwise loss may be: a class per row, numbers in the shape of the input, or a set of classes per row. */
+type Target = "classes" | "numbers" | "sets";
 
 /** Whole numbers that a label option may be: what an Int32Array holds. */
 const INT32 = 2 ** 31;
 
 /**
- * The family: the input's last axis is a row, and there is a value per row or per number of it; or one per position of an input
- * of any rank, whose classes are its second axis.
+ * The family: there is a value per row of an input that is one or has one under the other; per row of the last axis of any input; per
+ * number; or per position of an input of any rank, whose classes are its second axis.
  */
 const rowwise = (
-  targets: Targets,
-  per: "row" | "number" | "position" = "row",
+  targets: readonly Target[],
+  per: "row" | "last axis" | "number" | "position" = "row",
 ): Family<Plan, RowwiseReference> => ({
   door,
   plan(call) {
     const input = call.input(0);
     const { shape } = input;
     const rank = shape.length;
-    const flat = per === "row" && (targets === "classes" || targets === "sets");
+    const flat = per === "row";
     if (rank === 0 || (flat && rank > 2))
       wrongShape(call.where, input, flat ? "[N, C], or [C] for one row" : "at least one axis", "RANK");
     const apart = per === "position" && rank > 2;
@@ -41,98 +41,80 @@ const rowwise = (
     // 0 / 0 where there is no sample
     const inner = (apart && rows / samples) || 1;
     if (columns === 0 && rows > 0) wrongShape(call.where, input, "at least one class");
-    const weight = readWeight(call, columns);
-    const labels = readTargets(call, targets, input, leading, columns);
-    call.losses(per === "number" ? shape : leading, divisor(call, labels, weight, rows));
+    const { weight, ignoreIndex } = call.options as { weight?: Operand; ignoreIndex?: number };
+    if (weight !== undefined && !sameShape(weight.shape, [columns]))
+      wrongShape(call.where, weight, `one factor per class: [${columns}]`);
+    const labels = readTargets(call, targets, leading, columns, ignoreIndex);
+    call.losses(per === "number" ? shape : leading);
+    // PyTorch's mean: over the weights of the targets that count
+    if (ignoreIndex !== undefined && labels !== undefined && call.reduction === "mean") {
+      let total = 0;
+      for (const label of labels) if (label !== ignoreIndex) total += Number(weight?.data[label] ?? 1);
+      call.divisor = total;
+    }
+    const numbers = labels === undefined ? call.inputs[1] : undefined;
     call.take(input);
     call.own(labels);
-    const scores = targets === "none" || labels !== undefined ? undefined : call.input(1);
-    call.take(scores);
+    call.take(numbers);
     call.take(weight);
     call.valueSlot();
     call.gradientSlot(0);
-    call.gradientSlot(scores === undefined ? 2 : 1);
+    call.gradientSlot(numbers === undefined ? 2 : 1);
     call.upstreamSlot();
     return { rows, columns, inner };
   },
   js: reference.runRowwise,
 });
 
-function readWeight(call: Call, columns: number): Operand | undefined {
-  const weight = call.options.weight as Operand | undefined;
-  if (weight !== undefined && !(weight.shape.length === 1 && weight.data.length === columns))
-    wrongShape(call.where, weight, `one factor per class: [${columns}]`);
-  return weight;
-}
-
 /** Class indices or sets of them as an Int32Array; undefined where the targets are numbers, or there are none. */
 function readTargets(
   call: Call,
-  targets: Targets,
-  input: Operand,
+  targets: readonly Target[],
   leading: readonly number[],
   columns: number,
+  ignoreIndex: number | undefined,
 ): Int32Array | undefined {
-  if (targets === "none") return undefined;
-  if (targets === "sets") return readSets(call, input.shape, columns);
-  const target = call.input(1);
-  const classes = targets !== "scores" && sameShape(target.shape, leading);
-  if (!classes && (targets === "classes" || !sameShape(target.shape, input.shape))) {
-    const expected = [];
-    if (targets !== "scores") expected.push(shapeText(leading));
-    if (targets !== "classes") expected.push(shapeText(input.shape));
-    wrongShape(call.where, target, expected.join(" or "));
+  const { shape } = call.input(0);
+  if (targets.includes("sets")) return readSets(call, shape, columns);
+  const target = call.inputs[1];
+  if (target === undefined) return undefined;
+  if (targets.includes("classes") && sameShape(target.shape, leading)) {
+    const also = ignoreIndex === undefined ? "" : ` or ignoreIndex (${ignoreIndex})`;
+    return readLabels(call.where, target, 0, columns, `a class index in [0, ${columns})${also}`, ignoreIndex);
   }
-  if (!classes) return undefined;
-  const ignore = call.options.ignoreIndex as number | undefined;
-  const expected = `a class index in [0, ${columns})${ignore === undefined ? "" : ` or ignoreIndex (${ignore})`}`;
-  return readLabels(call.where, target, 0, columns, expected, ignore);
+  if (!targets.includes("numbers") || !sameShape(target.shape, shape)) {
+    const shapes = targets.map((kind) => shapeText(kind === "classes" ? leading : shape));
+    wrongShape(call.where, target, shapes.join(" or "));
+  }
+  return undefined;
 }
 
 /** Sets of labels: [N, C] ended by -1, or ragged arrays. */
 function readSets(call: Call, shape: readonly number[], columns: number): Int32Array {
   const given = call.raw[1];
-  const rows = shape.length === 2 ? (shape[0] as number) : 1;
   const expected = `a class index in [0, ${columns}), or -1 at the end`;
-  if (Array.isArray(given)) {
-    const single = shape.length !== 2;
-    const sets = raggedRows(call.where, "target", given, rows, single, "one set of labels per row");
-    const labels = new Int32Array(rows * columns).fill(-1);
-    sets.forEach((set, row) => {
-      const place = single ? "" : `[${row}]`;
-      if (set.length > columns)
-        fail("LENGTH", call.where, "target", arrayOf(set.length), `at most ${columns} labels`, place);
-      for (let i = 0; i < set.length; i++) {
-        const item = set[i];
-        const label = typeof item === "bigint" ? Number(item) : item;
-        if (!isWhole(label, -1, columns))
-          fail("LABEL", call.where, "target", describe(item), expected, `${place}[${i}]`);
-        labels[row * columns + i] = label;
-      }
-    });
-    return labels;
+  if (!Array.isArray(given)) {
+    const target = readOperand(call.where, "target", given);
+    if (!sameShape(target.shape, shape))
+      wrongShape(call.where, target, `${shapeText(shape)}, or ragged arrays of labels`);
+    return readLabels(call.where, target, -1, columns, expected);
   }
-  const target = readOperand(call.where, "target", given);
-  if (!sameShape(target.shape, shape))
-    wrongShape(call.where, target, `${shapeText(shape)}, or ragged arrays of labels`);
-  return readLabels(call.where, target, -1, columns, expected);
-}
-
-/** What PyTorch's mean divides by: the weights of the targets that count, or how many rows there are. */
-function divisor(
-  call: Call,
-  labels: Int32Array | undefined,
-  weight: Operand | undefined,
-  rows: number,
-): number {
-  const ignore = call.options.ignoreIndex as number | undefined;
-  if (ignore === undefined || labels === undefined || call.reduction !== "mean") return rows;
-  let sum = 0;
-  for (let i = 0; i < labels.length; i++) {
-    const label = labels[i] as number;
-    if (label !== ignore) sum += weight === undefined ? 1 : Number(weight.data[label]);
-  }
-  return sum;
+  const single = shape.length === 1;
+  const labels = new Int32Array(sizeOf(shape)).fill(-1);
+  const rows = single ? 1 : (shape[0] as number);
+  raggedRows(call.where, "target", given, rows, single, "one set of labels per row").forEach((set, row) => {
+    const place = single ? "" : `[${row}]`;
+    if (set.length > columns)
+      fail("LENGTH", call.where, "target", arrayOf(set.length), `at most ${columns} labels`, place);
+    for (let i = 0; i < set.length; i++) {
+      const item = set[i];
+      const label = typeof item === "bigint" ? Number(item) : item;
+      if (!isWhole(label, -1, columns))
+        fail("LABEL", call.where, "target", describe(item), expected, `${place}[${i}]`);
+      labels[row * columns + i] = label;
+    }
+  });
+  return labels;
 }
 
 const INPUT_AND_LABELS: readonly InputRow[] = [
@@ -195,7 +177,7 @@ export const crossEntropyLoss: Loss<[input: Input, target: Input], "input" | "ta
     name: "crossEntropyLoss",
     inputs: INPUT_AND_CLASSES,
     options: { weight, ignoreIndex, labelSmoothing: number(0, { least: 0, most: 1 }) },
-    family: rowwise("classes or probabilities", "position"),
+    family: rowwise(["classes", "numbers"], "position"),
     reference: reference.crossEntropyLoss,
   });
 
@@ -228,7 +210,7 @@ export const nllLoss: Loss<[input: Input, target: Input], "input", NllOptions> =
   name: "nllLoss",
   inputs: INPUT_AND_LABELS,
   options: { weight, ignoreIndex },
-  family: rowwise("classes", "position"),
+  family: rowwise(["classes"], "position"),
   reference: reference.nllLoss,
 });
 
@@ -266,7 +248,7 @@ export const multiMarginLoss: Loss<[input: Input, target: Input], "input", Multi
       margin: number(1),
       weight,
     },
-    family: rowwise("classes"),
+    family: rowwise(["classes"]),
     reference: reference.multiMarginLoss,
   });
 
@@ -295,7 +277,7 @@ export const multiLabelMarginLoss: Loss<
     { name: "input", differentiable: true },
     { name: "target", raw: true },
   ],
-  family: rowwise("sets"),
+  family: rowwise(["sets"]),
   reference: reference.multiLabelMarginLoss,
 });
 
@@ -328,7 +310,7 @@ export const multiLabelSoftMarginLoss: Loss<
   name: "multiLabelSoftMarginLoss",
   inputs: INPUT_AND_SCORES,
   options: { weight },
-  family: rowwise("scores"),
+  family: rowwise(["numbers"], "last axis"),
   reference: reference.multiLabelSoftMarginLoss,
 });
 
@@ -350,7 +332,7 @@ export const logSumExp: Mapping<[input: Input], "input"> = /* @__PURE__ */ defin
   name: "logSumExp",
   inputs: INPUT_ALONE,
   mapping: true,
-  family: rowwise("none"),
+  family: rowwise([], "last axis"),
   reference: reference.logSumExp,
 });
 
@@ -372,7 +354,7 @@ export const logSoftmax: Mapping<[input: Input], "input"> = /* @__PURE__ */ defi
   name: "logSoftmax",
   inputs: INPUT_ALONE,
   mapping: true,
-  family: rowwise("none", "number"),
+  family: rowwise([], "number"),
   reference: reference.logSoftmax,
 });
 
@@ -394,6 +376,6 @@ export const softmax: Mapping<[input: Input], "input"> = /* @__PURE__ */ define(
   name: "softmax",
   inputs: INPUT_ALONE,
   mapping: true,
-  family: rowwise("none", "number"),
+  family: rowwise([], "number"),
   reference: reference.softmax,
 });
