@@ -34,7 +34,7 @@ export type Arrays = readonly [
   upstream: FloatArray | undefined,
 ];
 
-/** A loss of one row, whose first number stands at `first`: writes the gradient that is asked for, and gives the loss. */
+/** A loss of one row, whose first number stands at `first`: writes what is not 0 of the gradient if it is asked for, and gives the loss. */
 type OfRow = (row: number, first: number, upstream: number) => number;
 
 /** A rowwise loss, of the rows of a call; a function with a number for each of theirs writes all itself, and gives nothing. */
@@ -43,7 +43,8 @@ export type RowwiseReference = (rows: Rows, arrays: Arrays) => OfRow | undefined
 /** Runs a loss over all rows; gives the sum of the losses. */
 export function runRowwise(loss: RowwiseReference, all: Rows, arrays: Arrays): number {
   const { rows, columns, inner, scale } = all;
-  const [, , , , values, , , upstream] = arrays;
+  const [, , , , values, gradInput, , upstream] = arrays;
+  gradInput?.fill(0);
   const ofRow = loss(all, arrays);
   if (ofRow === undefined) return 0;
   return addUp(rows, scale, upstream, values, (row, up) => {
@@ -61,27 +62,25 @@ export const crossEntropyLoss: RowwiseReference = (
   const spread = smoothing / columns;
   return (row, first, upstream) => {
     const label = labels?.[row];
-    if (labels !== undefined && label === ignoreIndex) {
-      for (let c = 0; c < columns && gradInput !== undefined; c++) gradInput[first + c * inner] = 0;
-      return 0;
-    }
+    if (label === ignoreIndex) return 0;
     const [max, log] = logSumExpOf(x, first, columns, inner);
-    const share = (c: number): number => {
-      const hard = label === undefined ? (target?.[first + c * inner] as number) : c === label ? 1 : 0;
+    const share = (c: number, i: number): number => {
+      const hard = target === undefined ? (c === label ? 1 : 0) : (target[i] as number);
       return ((1 - smoothing) * hard + spread) * (weight?.[c] ?? 1);
     };
     let value = 0;
     let mass = 0;
     for (let c = 0; c < columns; c++) {
-      const q = share(c);
+      const i = first + c * inner;
+      const q = share(c, i);
       mass += q;
       // a class without probability adds nothing, even where its log-probability is -Infinity
-      if (q !== 0) value -= q * ((x[first + c * inner] as number) - max - log);
+      if (q !== 0) value -= q * ((x[i] as number) - max - log);
     }
     for (let c = 0; c < columns; c++) {
       const i = first + c * inner;
       const logp = (x[i] as number) - max - log;
-      if (gradInput !== undefined) gradInput[i] = upstream * (mass * Math.exp(logp) - share(c));
+      if (gradInput !== undefined) gradInput[i] = upstream * (mass * Math.exp(logp) - share(c, i));
       if (gradTarget !== undefined) gradTarget[i] = -upstream * (1 - smoothing) * (weight?.[c] ?? 1) * logp;
     }
     return value;
@@ -89,10 +88,9 @@ export const crossEntropyLoss: RowwiseReference = (
 };
 
 /** -w_y x_y, the input being log-probabilities. Parameter: ignoreIndex. */
-export const nllLoss: RowwiseReference = ({ inner, parameters }, [x, labels, , weight, , gradInput]) => {
-  // each number is in one row, so all of them can be cleared at once
-  gradInput?.fill(0);
-  return (row, first, upstream) => {
+export const nllLoss: RowwiseReference =
+  ({ inner, parameters }, [x, labels, , weight, , gradInput]) =>
+  (row, first, upstream) => {
     const y = (labels as Int32Array)[row] as number;
     if (y === parameters[0]) return 0;
     const w = weight?.[y] ?? 1;
@@ -100,7 +98,6 @@ export const nllLoss: RowwiseReference = ({ inner, parameters }, [x, labels, , w
     if (gradInput !== undefined) gradInput[i] = -upstream * w;
     return -w * (x[i] as number);
   };
-};
 
 /** 1/C sum over c != y of w_y max(0, margin - x_y + x_c)^p. Parameters: p, margin. */
 export const multiMarginLoss: RowwiseReference = (
@@ -115,11 +112,12 @@ export const multiMarginLoss: RowwiseReference = (
     let pull = 0;
     for (let c = 0; c < columns; c++) {
       const z = margin - (x[first + y] as number) + (x[first + c] as number);
-      const active = c !== y && !(z <= 0);
-      if (active) value += w * (p === 1 ? z : z * z);
-      const g = active ? upstream * w * (p === 1 ? 1 : 2 * z) : 0;
-      pull += g;
-      if (gradInput !== undefined && c !== y) gradInput[first + c] = g;
+      if (c === y || z <= 0) continue;
+      const factor = w * (p === 1 ? 1 : z);
+      const slope = upstream * factor * p;
+      value += factor * z;
+      pull += slope;
+      if (gradInput !== undefined) gradInput[first + c] = slope;
     }
     if (gradInput !== undefined) gradInput[first + y] = -pull;
     return value;
@@ -135,7 +133,6 @@ export const multiLabelMarginLoss: RowwiseReference = ({ columns }, [x, labels, 
     const members = set.subarray(0, end < 0 ? columns : end);
     inside.fill(0);
     for (const j of members) inside[j] = 1;
-    gradInput?.fill(0, first, first + columns);
     let value = 0;
     for (const j of members) {
       for (let i = 0; i < columns; i++) {
