@@ -13,10 +13,7 @@ export function logSumExpOf(
 ): readonly [max: number, log: number] {
   const end = first + count * inner;
   let max = -Infinity;
-  for (let i = first; i < end; i += inner) {
-    const v = x[i] as number;
-    if (v > max || Number.isNaN(v)) max = v;
-  }
+  for (let i = first; i < end; i += inner) max = Math.max(max, x[i] as number);
   if (!Number.isFinite(max)) return [max, 0];
   let sum = 0;
   for (let i = first; i < end; i += inner) sum += Math.exp((x[i] as number) - max);
@@ -30,8 +27,8 @@ export function softplus(z: number): number {
 
 /** 1 / (1 + exp(-z)). */
 export function sigmoid(z: number): number {
-  const t = Math.exp(-Math.abs(z));
-  return (z < 0 ? t : 1) / (1 + t);
+  const e = Math.exp(-Math.abs(z));
+  return (z >= 0 ? 1 : e) / (1 + e);
 }
 
 /** Writes a loss per row where they are asked for, each given what flows in from above; gives their sum. */

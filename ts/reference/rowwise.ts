@@ -170,18 +170,19 @@ export const multiLabelSoftMarginLoss: RowwiseReference = (
 };
 
 /** log sum_c exp(x_c); the gradient is the softmax. */
-export const logSumExp: RowwiseReference = ({ columns }, [x, , , , , gradInput]) => {
-  return (_row, first, upstream) => {
+export const logSumExp: RowwiseReference =
+  ({ columns }, [x, , , , , gradInput]) =>
+  (_row, first, upstream) => {
     const [max, log] = logSumExpOf(x, first, columns);
-    if (gradInput !== undefined) {
-      for (let c = 0; c < columns; c++)
-        gradInput[first + c] = upstream * Math.exp((x[first + c] as number) - max - log);
-    }
+    for (let i = first; gradInput !== undefined && i < first + columns; i++)
+      gradInput[i] = upstream * Math.exp((x[i] as number) - max - log);
     return max + log;
   };
-};
 
-/** y = softmax(x), whose gradient is y (g - sum(g y)), or its logarithm, whose gradient is g - softmax(x) sum(g). */
+/**
+ * y = softmax(x) or its logarithm. Where g flows into y, and into log softmax(x) so h = g y or h = g, the gradient is
+ * h - softmax(x) sum(h).
+ */
 const softmaxOr =
   (isLog: boolean): RowwiseReference =>
   ({ rows, columns, scale }, [x, , , , values, gradInput, , upstream]) => {
@@ -191,14 +192,12 @@ const softmaxOr =
       for (let i = first; i < first + columns; i++) {
         const logP = (x[i] as number) - max - log;
         const y = isLog ? logP : Math.exp(logP);
-        const flowing = scale * (upstream?.[i] ?? 1);
-        total += isLog ? flowing : flowing * y;
+        total += scale * (upstream?.[i] ?? 1) * (isLog ? 1 : y);
         if (values !== undefined) values[i] = y;
       }
       for (let i = first; gradInput !== undefined && i < first + columns; i++) {
         const p = Math.exp((x[i] as number) - max - log);
-        const flowing = scale * (upstream?.[i] ?? 1);
-        gradInput[i] = isLog ? flowing - p * total : p * (flowing - total);
+        gradInput[i] = scale * (upstream?.[i] ?? 1) * (isLog ? 1 : p) - p * total;
       }
     }
     return undefined;
