@@ -11,8 +11,8 @@ import type { RowwiseReference } from "../reference/rowwise.js";
 import * as reference from "../reference/rowwise.js";
 import type { Input, Loss, Mapping } from "../types.js";
 
-/** What the targets of a rowwise loss may be: a class per row, numbers in the shape of the input, or a set of classes per row. */
-type Target = "classes" | "numbers" | "sets";
+/** What the targets of a rowwise loss are: a class per row, numbers in the shape of the input, a set of classes per row. */
+type Targets = "classes" | "numbers" | "classes or numbers" | "sets" | "none";
 
 /** Whole numbers that a label option may be: what an Int32Array holds. */
 const INT32 = 2 ** 31;
@@ -22,7 +22,7 @@ const INT32 = 2 ** 31;
  * number; or per position of an input of any rank, whose classes are its second axis.
  */
 const rowwise = (
-  targets: readonly Target[],
+  targets: Targets,
   per: "row" | "last axis" | "number" | "position" = "row",
 ): Family<Plan, RowwiseReference> => ({
   door,
@@ -49,7 +49,10 @@ const rowwise = (
     // PyTorch's mean: over the weights of the targets that count
     if (ignoreIndex !== undefined && labels !== undefined && call.reduction === "mean") {
       let total = 0;
-      for (const label of labels) if (label !== ignoreIndex) total += Number(weight?.data[label] ?? 1);
+      for (let i = 0; i < labels.length; i++) {
+        const label = labels[i] as number;
+        if (label !== ignoreIndex) total += Number(weight?.data[label] ?? 1);
+      }
       call.divisor = total;
     }
     const numbers = labels === undefined ? call.inputs[1] : undefined;
@@ -69,21 +72,20 @@ const rowwise = (
 /** Class indices or sets of them as an Int32Array; undefined where the targets are numbers, or there are none. */
 function readTargets(
   call: Call,
-  targets: readonly Target[],
+  targets: Targets,
   leading: readonly number[],
   columns: number,
   ignoreIndex: number | undefined,
 ): Int32Array | undefined {
   const { shape } = call.input(0);
-  if (targets.includes("sets")) return readSets(call, shape, columns);
   const target = call.inputs[1];
-  if (target === undefined) return undefined;
-  if (targets.includes("classes") && sameShape(target.shape, leading)) {
+  if (target === undefined) return targets === "sets" ? readSets(call, shape, columns) : undefined;
+  if (targets !== "numbers" && sameShape(target.shape, leading)) {
     const also = ignoreIndex === undefined ? "" : ` or ignoreIndex (${ignoreIndex})`;
     return readLabels(call.where, target, 0, columns, `a class index in [0, ${columns})${also}`, ignoreIndex);
   }
-  if (!targets.includes("numbers") || !sameShape(target.shape, shape)) {
-    const shapes = targets.map((kind) => shapeText(kind === "classes" ? leading : shape));
+  if (targets === "classes" || !sameShape(target.shape, shape)) {
+    const shapes = targets.split(" or ").map((kind) => shapeText(kind === "classes" ? leading : shape));
     wrongShape(call.where, target, shapes.join(" or "));
   }
   return undefined;
@@ -177,7 +179,7 @@ export const crossEntropyLoss: Loss<[input: Input, target: Input], "input" | "ta
     name: "crossEntropyLoss",
     inputs: INPUT_AND_CLASSES,
     options: { weight, ignoreIndex, labelSmoothing: number(0, { least: 0, most: 1 }) },
-    family: rowwise(["classes", "numbers"], "position"),
+    family: rowwise("classes or numbers", "position"),
     reference: reference.crossEntropyLoss,
   });
 
@@ -210,7 +212,7 @@ export const nllLoss: Loss<[input: Input, target: Input], "input", NllOptions> =
   name: "nllLoss",
   inputs: INPUT_AND_LABELS,
   options: { weight, ignoreIndex },
-  family: rowwise(["classes"], "position"),
+  family: rowwise("classes", "position"),
   reference: reference.nllLoss,
 });
 
@@ -248,7 +250,7 @@ export const multiMarginLoss: Loss<[input: Input, target: Input], "input", Multi
       margin: number(1),
       weight,
     },
-    family: rowwise(["classes"]),
+    family: rowwise("classes"),
     reference: reference.multiMarginLoss,
   });
 
@@ -277,7 +279,7 @@ export const multiLabelMarginLoss: Loss<
     { name: "input", differentiable: true },
     { name: "target", raw: true },
   ],
-  family: rowwise(["sets"]),
+  family: rowwise("sets"),
   reference: reference.multiLabelMarginLoss,
 });
 
@@ -310,7 +312,7 @@ export const multiLabelSoftMarginLoss: Loss<
   name: "multiLabelSoftMarginLoss",
   inputs: INPUT_AND_SCORES,
   options: { weight },
-  family: rowwise(["numbers"], "last axis"),
+  family: rowwise("numbers", "last axis"),
   reference: reference.multiLabelSoftMarginLoss,
 });
 
@@ -332,7 +334,7 @@ export const logSumExp: Mapping<[input: Input], "input"> = /* @__PURE__ */ defin
   name: "logSumExp",
   inputs: INPUT_ALONE,
   mapping: true,
-  family: rowwise([], "last axis"),
+  family: rowwise("none", "last axis"),
   reference: reference.logSumExp,
 });
 
@@ -354,7 +356,7 @@ export const logSoftmax: Mapping<[input: Input], "input"> = /* @__PURE__ */ defi
   name: "logSoftmax",
   inputs: INPUT_ALONE,
   mapping: true,
-  family: rowwise([], "number"),
+  family: rowwise("none", "number"),
   reference: reference.logSoftmax,
 });
 
@@ -376,6 +378,6 @@ export const softmax: Mapping<[input: Input], "input"> = /* @__PURE__ */ define(
   name: "softmax",
   inputs: INPUT_ALONE,
   mapping: true,
-  family: rowwise([], "number"),
+  family: rowwise("none", "number"),
   reference: reference.softmax,
 });
