@@ -102,9 +102,10 @@ export const l1Loss: PointwiseReference = (count, x, t, value, gradX, gradT) => 
 export const mseLoss: PointwiseReference = (count, x, t, value, gradX, gradT) => {
   for (let i = 0; i < count; i++) {
     const d = (x[i] as number) - (t[i] as number);
+    const slope = 2 * d;
     value[i] = d * d;
-    gradX[i] = 2 * d;
-    gradT[i] = -2 * d;
+    gradX[i] = slope;
+    gradT[i] = -slope;
   }
 };
 
@@ -167,7 +168,7 @@ export const bceWithLogitsLoss: PointwiseReference = (
   for (let i = 0; i < count; i++) {
     const z = x[i] as number;
     const y = t[i] as number;
-    const w = posWeight?.[i] ?? 1;
+    const w = posWeight === undefined ? 1 : (posWeight[i] as number);
     const size = Math.abs(z);
     const e = Math.exp(-size);
     const tail = Math.log1p(e);
@@ -176,9 +177,8 @@ export const bceWithLogitsLoss: PointwiseReference = (
     const both = w * y + (1 - y);
     const against = z >= 0 ? 1 - y : w * y;
     value[i] = share(against, size) + both * tail;
-    const pull = against - both * slope;
-    gradX[i] = z >= 0 ? pull : -pull;
-    gradT[i] = (w - 1) * tail - (z >= 0 ? z : w * z);
+    gradX[i] = z >= 0 ? against - both * slope : both * slope - against;
+    gradT[i] = z >= 0 ? (w - 1) * tail - z : (w - 1) * tail - w * z;
   }
 };
 

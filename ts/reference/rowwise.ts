@@ -99,55 +99,47 @@ export const nllLoss: RowwiseReference =
     return -w * (x[i] as number);
   };
 
-/** 1/C sum over c != y of w_y max(0, margin - x_y + x_c)^p. Parameters: p, margin. */
-export const multiMarginLoss: RowwiseReference = (
-  { columns, parameters },
+/**
+ * 1/C sum over labels j in the set, classes i outside of it, of w_j max(0, margin - x_j + x_i)^p. The set ends at the first -1.
+ * Parameters: p, margin.
+ */
+export const multiLabelMarginLoss: RowwiseReference = (
+  { rows, columns, parameters: [p = 1, margin = 1] },
   [x, labels, , weight, , gradInput],
 ) => {
-  const [p, margin] = parameters as [number, number];
+  const sets = labels as Int32Array;
+  const most = sets.length / rows;
+  const inside = new Uint8Array(columns);
   return (row, first, upstream) => {
-    const y = (labels as Int32Array)[row] as number;
-    const w = (weight?.[y] ?? 1) / columns;
-    let value = 0;
-    let pull = 0;
-    for (let c = 0; c < columns; c++) {
-      const z = margin - (x[first + y] as number) + (x[first + c] as number);
-      if (c === y || z <= 0) continue;
-      const factor = w * (p === 1 ? 1 : z);
-      const slope = upstream * factor * p;
-      value += factor * z;
-      pull += slope;
-      if (gradInput !== undefined) gradInput[first + c] = slope;
+    const set = sets.subarray(row * most, (row + 1) * most);
+    inside.fill(0);
+    for (const j of set) {
+      if (j < 0) break;
+      inside[j] = 1;
     }
-    if (gradInput !== undefined) gradInput[first + y] = -pull;
+    let value = 0;
+    for (const j of set) {
+      if (j < 0) break;
+      const w = (weight?.[j] ?? 1) / columns;
+      const under = margin - (x[first + j] as number);
+      let pull = 0;
+      for (let i = 0; i < columns; i++) {
+        const z = under + (x[first + i] as number);
+        if (inside[i] === 1 || z <= 0) continue;
+        const factor = w * (p === 1 ? 1 : z);
+        const slope = upstream * factor * p;
+        value += factor * z;
+        pull += slope;
+        if (gradInput !== undefined) (gradInput[first + i] as number) += slope;
+      }
+      if (gradInput !== undefined) (gradInput[first + j] as number) -= pull;
+    }
     return value;
   };
 };
 
-/** 1/C sum over labels j in the set, classes i outside of it, of max(0, 1 - x_j + x_i). The set ends at the first -1. */
-export const multiLabelMarginLoss: RowwiseReference = ({ columns }, [x, labels, , , , gradInput]) => {
-  const inside = new Uint8Array(columns);
-  return (_row, first, upstream) => {
-    const set = (labels as Int32Array).subarray(first, first + columns);
-    const end = set.indexOf(-1);
-    const members = set.subarray(0, end < 0 ? columns : end);
-    inside.fill(0);
-    for (const j of members) inside[j] = 1;
-    let value = 0;
-    for (const j of members) {
-      for (let i = 0; i < columns; i++) {
-        const z = 1 - (x[first + j] as number) + (x[first + i] as number);
-        if (inside[i] === 1 || z <= 0) continue;
-        value += z / columns;
-        if (gradInput !== undefined) {
-          gradInput[first + i] = (gradInput[first + i] as number) + upstream / columns;
-          gradInput[first + j] = (gradInput[first + j] as number) - upstream / columns;
-        }
-      }
-    }
-    return value;
-  };
-};
+/** 1/C sum over c != y of w_y max(0, margin - x_y + x_c)^p: the set has one label. Parameters: p, margin. */
+export const multiMarginLoss = multiLabelMarginLoss;
 
 /** -1/C sum_c w_c (t_c log sigmoid(x_c) + (1 - t_c) log sigmoid(-x_c)). */
 export const multiLabelSoftMarginLoss: RowwiseReference = (
@@ -193,7 +185,7 @@ const softmaxOr =
         const logP = (x[i] as number) - max - log;
         const y = isLog ? logP : Math.exp(logP);
         total += scale * (upstream?.[i] ?? 1) * (isLog ? 1 : y);
-        if (values !== undefined) values[i] = y;
+        (values as FloatArray)[i] = y;
       }
       for (let i = first; gradInput !== undefined && i < first + columns; i++) {
         const p = Math.exp((x[i] as number) - max - log);
