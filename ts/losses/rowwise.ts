@@ -30,16 +30,12 @@ const rowwise = (
     const input = call.input(0);
     const { shape } = input;
     const rank = shape.length;
-    const flat = per === "row";
-    if (rank === 0 || (flat && rank > 2))
-      wrongShape(call.where, input, flat ? "[N, C], or [C] for one row" : "at least one axis", "RANK");
+    if (rank === 0) wrongShape(call.where, input, "at least one axis", "RANK");
+    if (per === "row" && rank > 2) wrongShape(call.where, input, "[N, C], or [C] for one row", "RANK");
     const apart = per === "position" && rank > 2;
     const columns = shape[apart ? 1 : rank - 1] as number;
-    const [samples] = shape as [number];
-    const leading = apart ? [samples, ...shape.slice(2)] : shape.slice(0, -1);
+    const leading = apart ? shape.filter((_, axis) => axis !== 1) : shape.slice(0, -1);
     const rows = sizeOf(leading);
-    // 0 / 0 where there is no sample
-    const inner = (apart && rows / samples) || 1;
     if (columns === 0 && rows > 0) wrongShape(call.where, input, "at least one class");
     const { weight, ignoreIndex } = call.options as { weight?: Operand; ignoreIndex?: number };
     if (weight !== undefined && !sameShape(weight.shape, [columns]))
@@ -64,7 +60,7 @@ const rowwise = (
     call.gradientSlot(0);
     call.gradientSlot(numbers === undefined ? 2 : 1);
     call.upstreamSlot();
-    return { rows, columns, inner };
+    return { rows, columns, inner: apart ? sizeOf(shape.slice(2)) : 1 };
   },
   js: reference.runRowwise,
 });
