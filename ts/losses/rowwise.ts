@@ -18,8 +18,8 @@ type Targets = "classes" | "numbers" | "classes or numbers" | "sets" | "none";
 const INT32 = 2 ** 31;
 
 /**
- * The family: there is a value per row of an input that is one or has one under the other; per row of the last axis of any input; per
- * number; or per position of an input of any rank, whose classes are its second axis.
+ * The family: there is a value per row of an input [N, C] or [C]; per row along the last axis of any input; per number of it; or per
+ * position of an input of any rank, whose classes are its second axis.
  */
 const rowwise = (
   targets: Targets,

@@ -34,7 +34,10 @@ export type Arrays = readonly [
   upstream: FloatArray | undefined,
 ];
 
-/** A loss of one row, whose first number stands at `first`: writes what is not 0 of the gradient if it is asked for, and gives the loss. */
+/**
+ * A loss of one row, whose first number stands at `first`: writes what is not 0 of the input's gradient, and the target's, where they are
+ * asked for, and gives the loss.
+ */
 type OfRow = (row: number, first: number, upstream: number) => number;
 
 /** A rowwise loss, of the rows of a call; a function with a number for each of theirs writes all itself, and gives nothing. */
@@ -171,10 +174,7 @@ export const logSumExp: RowwiseReference =
     return max + log;
   };
 
-/**
- * y = softmax(x) or its logarithm. Where g flows into y, and into log softmax(x) so h = g y or h = g, the gradient is
- * h - softmax(x) sum(h).
- */
+/** y = softmax(x) or its logarithm. Of what flows into y there flows h = g y or h = g into the logarithm: h - softmax(x) sum(h). */
 const softmaxOr =
   (isLog: boolean): RowwiseReference =>
   ({ rows, columns, scale }, [x, , , , values, gradInput, , upstream]) => {
