@@ -586,7 +586,7 @@ for (const engine of ENGINES) {
             [[0]],
           ),
         "SHAPE",
-        "multiLabelMarginLoss: target is an array of 1, expected one set of labels per row: 2",
+        "multiLabelMarginLoss: target is an array of 1, expected one array of labels per row: 2",
       ],
       [
         "targets that fit neither way",

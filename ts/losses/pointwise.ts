@@ -403,7 +403,7 @@ function alignVariance(call: Call): Shapes {
   if (shape.length === 0 || sameShape(shape, x.shape)) return undefined;
   const rows = x.shape.slice(0, -1);
   const column = [...rows, 1];
-  if (!sameShape(shape, rows) && !sameShape(shape, column))
+  if (!(sameShape(shape, rows) || sameShape(shape, column)))
     wrongShape(call.where, variance, `a number or ${[x.shape, column, rows].map(shapeText).join(" or ")}`);
   return [x.shape, t.shape, column];
 }

@@ -94,13 +94,13 @@ function readSets(call: Call, shape: readonly number[], columns: number): Int32A
   if (!Array.isArray(given)) {
     const target = readOperand(call.where, "target", given);
     if (!sameShape(target.shape, shape))
-      wrongShape(call.where, target, `${shapeText(shape)}, or ragged arrays of labels`);
+      wrongShape(call.where, target, `${shapeText(shape)}, or one array of labels per row`);
     return readLabels(call.where, target, -1, columns, expected);
   }
   const single = shape.length === 1;
   const labels = new Int32Array(sizeOf(shape)).fill(-1);
   const rows = single ? 1 : (shape[0] as number);
-  raggedRows(call.where, "target", given, rows, single, "one set of labels per row").forEach((set, row) => {
+  raggedRows(call.where, "target", given, rows, single, "one array of labels per row").forEach((set, row) => {
     const place = single ? "" : `[${row}]`;
     if (set.length > columns)
       fail("LENGTH", call.where, "target", arrayOf(set.length), `at most ${columns} labels`, place);

@@ -21,9 +21,8 @@ export type PointwiseReference = (
   gradThird: Float64Array,
 ) => void;
 
-/** How many elements there are, and what all losses have in common. */
+/** What all losses have in common. */
 interface Plan {
-  readonly count: number;
   /** What multiplies each gradient. */
   readonly scale: number;
   readonly parameters: readonly number[];
@@ -52,23 +51,20 @@ const BLOCK = 1024;
 let scratch: readonly Float64Array[] | undefined;
 
 /** Runs a loss over all elements, block by block, and applies weights and upstream gradients; gives the sum of the losses. */
-export function runPointwise(
-  loss: PointwiseReference,
-  { count, scale, parameters }: Plan,
-  arrays: Arrays,
-): number {
+export function runPointwise(loss: PointwiseReference, plan: Plan, arrays: Arrays): number {
+  const { scale, parameters } = plan;
+  const [a, b, c, weight, posWeight, values, , , , upstream] = arrays;
+  const count = a.length;
   let sum = 0;
   if (count > BLOCK) {
     for (let first = 0; first < count; first += BLOCK) {
       const block = arrays.map((array) => array?.subarray(first, first + BLOCK));
-      const plan = { count: Math.min(BLOCK, count - first), scale, parameters };
       sum += runPointwise(loss, plan, block as unknown as Arrays);
     }
     return sum;
   }
   scratch ??= [0, 1, 2, 3].map(() => new Float64Array(BLOCK));
   const [value, gradA, gradB, gradC] = scratch as [Float64Array, Float64Array, Float64Array, Float64Array];
-  const [a, b, c, weight, posWeight, values, , , , upstream] = arrays;
   loss(count, a, b, value, gradA, gradB, parameters as [number, number, number], c ?? posWeight, gradC);
   for (let i = 0; i < count; i++) {
     const v = (weight === undefined ? 1 : (weight[i] as number)) * (value[i] as number);

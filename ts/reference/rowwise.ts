@@ -62,20 +62,18 @@ export const crossEntropyLoss: RowwiseReference = (
   [x, labels, target, weight, , gradInput, gradTarget],
 ) => {
   const [ignoreIndex, smoothing] = parameters as [number, number];
-  const spread = smoothing / columns;
+  const shares = new Float64Array(columns);
   return (row, first, upstream) => {
     const label = labels?.[row];
     if (label === ignoreIndex) return 0;
     const [max, log] = logSumExpOf(x, first, columns, inner);
-    const share = (c: number, i: number): number => {
-      const hard = target === undefined ? (c === label ? 1 : 0) : (target[i] as number);
-      return ((1 - smoothing) * hard + spread) * (weight?.[c] ?? 1);
-    };
     let value = 0;
     let mass = 0;
     for (let c = 0; c < columns; c++) {
       const i = first + c * inner;
-      const q = share(c, i);
+      const hard = target === undefined ? (c === label ? 1 : 0) : (target[i] as number);
+      const q = ((1 - smoothing) * hard + smoothing / columns) * (weight?.[c] ?? 1);
+      shares[c] = q;
       mass += q;
       // a class without probability adds nothing, even where its log-probability is -Infinity
       if (q !== 0) value -= q * ((x[i] as number) - max - log);
@@ -83,7 +81,7 @@ export const crossEntropyLoss: RowwiseReference = (
     for (let c = 0; c < columns; c++) {
       const i = first + c * inner;
       const logp = (x[i] as number) - max - log;
-      if (gradInput !== undefined) gradInput[i] = upstream * (mass * Math.exp(logp) - share(c, i));
+      if (gradInput !== undefined) gradInput[i] = upstream * (mass * Math.exp(logp) - (shares[c] as number));
       if (gradTarget !== undefined) gradTarget[i] = -upstream * (1 - smoothing) * (weight?.[c] ?? 1) * logp;
     }
     return value;
