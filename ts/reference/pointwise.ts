@@ -129,9 +129,6 @@ export const huberLoss: PointwiseReference = (count, x, t, value, gradX, gradT, 
   }
 };
 
-/** The least x (1 - x) that the gradient of {@link bceLoss} divides by: PyTorch's constant, which is a float32. */
-const BCE_EPSILON = /* @__PURE__ */ Math.fround(1e-12);
-
 /** -(t log x + (1 - t) log(1 - x)), each logarithm at least -100. */
 export const bceLoss: PointwiseReference = (count, x, t, value, gradX, gradT) => {
   for (let i = 0; i < count; i++) {
@@ -140,15 +137,11 @@ export const bceLoss: PointwiseReference = (count, x, t, value, gradX, gradT) =>
     const logP = Math.max(Math.log(p), -100);
     const logNotP = Math.max(Math.log1p(-p), -100);
     value[i] = (y - 1) * logNotP - y * logP;
-    gradX[i] = (p - y) / Math.max(p * (1 - p), BCE_EPSILON);
+    // PyTorch's constant, which is a float32
+    gradX[i] = (p - y) / Math.max(p * (1 - p), Math.fround(1e-12));
     gradT[i] = logNotP - logP;
   }
 };
-
-/** A product in which a factor of 0 wins over an infinite one: what has no share adds nothing. */
-function share(factor: number, x: number): number {
-  return factor === 0 && x === Infinity ? 0 : factor * x;
-}
 
 /** -(w t log s(x) + (1 - t) log s(-x)), s being the sigmoid and w posWeight. */
 export const bceWithLogitsLoss: PointwiseReference = (
@@ -165,14 +158,14 @@ export const bceWithLogitsLoss: PointwiseReference = (
     const z = x[i] as number;
     const y = t[i] as number;
     const w = posWeight === undefined ? 1 : (posWeight[i] as number);
-    const size = Math.abs(z);
-    const e = Math.exp(-size);
+    const e = Math.exp(-Math.abs(z));
     const tail = Math.log1p(e);
     const slope = e / (1 + e);
     // -log s(z) and -log s(-z) are `tail` on the side of z and |z| + tail on the other
     const both = w * y + (1 - y);
     const against = z >= 0 ? 1 - y : w * y;
-    value[i] = share(against, size) + both * tail;
+    // what has no share adds nothing, even where |z| is infinite
+    value[i] = (against === 0 ? 0 : against * Math.abs(z)) + both * tail;
     gradX[i] = z >= 0 ? against - both * slope : both * slope - against;
     gradT[i] = z >= 0 ? (w - 1) * tail - z : (w - 1) * tail - w * z;
   }
@@ -233,11 +226,11 @@ export const sigmoidFocalLoss: PointwiseReference = (count, x, t, value, gradX, 
   for (let i = 0; i < count; i++) {
     const z = x[i] as number;
     const y = t[i] as number;
-    const size = Math.abs(z);
-    const e = Math.exp(-size);
+    const e = Math.exp(-Math.abs(z));
     const p = (z >= 0 ? 1 : e) / (1 + e);
     const notP = (z >= 0 ? e : 1) / (1 + e);
-    const bce = share(z >= 0 ? 1 - y : y, size) + Math.log1p(e);
+    const against = z >= 0 ? 1 - y : y;
+    const bce = (against === 0 ? 0 : against * Math.abs(z)) + Math.log1p(e);
     const q = p * (1 - y) + notP * y;
     const focus = q ** gamma;
     const a = alpha < 0 ? 1 : alpha * y + (1 - alpha) * (1 - y);
