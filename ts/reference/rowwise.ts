@@ -101,10 +101,10 @@ export const nllLoss: RowwiseReference =
   };
 
 /**
- * 1/C sum over labels j in the set, classes i outside of it, of w_j max(0, margin - x_j + x_i)^p. The set ends at the first -1.
- * Parameters: p, margin.
+ * 1/C sum over labels j in the set, classes i outside of it, of w_j max(0, margin - x_j + x_i)^p. The set ends at the first -1, or is
+ * one class alone.
  */
-export const multiLabelMarginLoss: RowwiseReference = (
+const margins: RowwiseReference = (
   { rows, columns, parameters: [p = 1, margin = 1] },
   [x, labels, , weight, , gradInput],
 ) => {
@@ -139,8 +139,10 @@ export const multiLabelMarginLoss: RowwiseReference = (
   };
 };
 
-/** 1/C sum over c != y of w_y max(0, margin - x_y + x_c)^p: the set has one label. Parameters: p, margin. */
-export const multiMarginLoss = multiLabelMarginLoss;
+/** The margins of a set of one class. Parameters: p, margin. */
+export const multiMarginLoss: RowwiseReference = margins;
+/** The margins of a set of labels, with p and margin 1. */
+export const multiLabelMarginLoss: RowwiseReference = margins;
 
 /** -1/C sum_c w_c (t_c log sigmoid(x_c) + (1 - t_c) log sigmoid(-x_c)). */
 export const multiLabelSoftMarginLoss: RowwiseReference = (
