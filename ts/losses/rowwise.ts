@@ -34,14 +34,14 @@ const rowwise = (
     if (per === "row" && rank > 2) wrongShape(call.where, input, "[N, C], or [C] for one row", "RANK");
     const apart = per === "position" && rank > 2;
     const columns = shape[apart ? 1 : rank - 1] as number;
-    const leading = apart ? shape.filter((_, axis) => axis !== 1) : shape.slice(0, -1);
+    const leading = apart ? [shape[0] as number, ...shape.slice(2)] : shape.slice(0, -1);
     const rows = sizeOf(leading);
     if (columns === 0 && rows > 0) wrongShape(call.where, input, "at least one class");
     const { weight, ignoreIndex } = call.options as { weight?: Operand; ignoreIndex?: number };
     if (weight !== undefined && !sameShape(weight.shape, [columns]))
       wrongShape(call.where, weight, `one factor per class: [${columns}]`);
     const labels = readTargets(call, targets, leading, columns, ignoreIndex);
-    call.losses(per === "number" ? shape : leading);
+    call.losses(per === "number" ? shape : leading, rows);
     // PyTorch's mean: over the weights of the targets that count
     if (ignoreIndex !== undefined && labels !== undefined && call.reduction === "mean") {
       let total = 0;
@@ -60,7 +60,8 @@ const rowwise = (
     call.gradientSlot(0);
     call.gradientSlot(numbers === undefined ? 2 : 1);
     call.upstreamSlot();
-    return { rows, columns, inner: apart ? sizeOf(shape.slice(2)) : 1 };
+    // 0 / 0 where there is no sample
+    return { rows, columns, inner: (apart && rows / (leading[0] as number)) || 1 };
   },
   js: reference.runRowwise,
 });
