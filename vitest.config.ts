@@ -45,7 +45,7 @@ const process_ = { pool: "forks" as const, execArgv: ["--expose-gc"], testTimeou
 /** The tests of what the families do and refuse; they know of the library what it exports. */
 const FAMILIES = [
   "test/{calls,hostile,memory,pointwise,rowwise,vectors,ctc,energy,tfjs}.test.ts",
-  "test/{vectors,ctc,energy}/*.test.ts",
+  "test/{vectors,ctc,energy,fuzz}/*.test.ts",
 ];
 
 export default defineConfig({
