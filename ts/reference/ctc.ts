@@ -5,13 +5,14 @@
  * A target of S labels becomes 2 S + 1 states: blank, label, blank, ..., label, blank. A path starts in one of the first two
  * and ends in one of the last two; at each step it stays, goes on to the next state, or leaves out a blank that stands between two
  * different labels. alpha[t][s] is the probability of all beginnings that are in state s at step t, beta[t][s] that of all
- * ends that go on from there, and their product is that of all paths through (t, s).
+ * ends that begin there: time runs the other way, all else is the same. Their product is the probability of all paths through
+ * (t, s), with the emission of this step in it twice.
  *
- * A lattice value is a mantissa and, apart from it, an exponent of two, both doubles: nothing underflows, and no digit is lost
+ * A lattice value is a mantissa and, apart from it, an exponent of 2^64, both doubles: nothing underflows, and no digit is lost
  * to the size of a logarithm, which grows with every step. The largest logit of each step is taken out of it, and the softmax's
  * denominators, which are 1 or more then, come in at the end.
  */
-import { logSumExpOf } from "../math.js";
+import { addUp, logSumExpOf } from "../math.js";
 import type { FloatArray } from "../types.js";
 
 /** How a batch of samples is laid out. */
@@ -62,76 +63,42 @@ export type CtcReference = (
   ],
 ) => number;
 
-/** One sample: logits [steps, classes] whose rows are `stride` apart, and its target. */
+/** One sample of a batch, as far as its lengths go. */
 export interface Sample {
   readonly steps: number;
   readonly classes: number;
   readonly blank: number;
+  /** The symbol of each state, and two blanks at either end: so all states have neighbours, and all rows of states are alike. */
+  readonly symbols: Int32Array;
   readonly logits: FloatArray;
-  readonly first: number;
-  readonly stride: number;
-  readonly target: Int32Array;
+  /** Where a step's row begins in arrays that are laid out as the logits, in rows of this width. */
+  readonly at: (t: number, width: number) => number;
   /**
    * The largest logit of each step, and the logarithm of the softmax's denominator relative to it: log softmax(x) is x - max - log, in
    * this order.
    */
   readonly max: Float64Array;
   readonly log: Float64Array;
-  /** Whether each step is a distribution: none has NaN, +Infinity or nothing but -Infinity. */
-  readonly valid: boolean;
+  /**
+   * What is known of the loss beforehand: NaN where a step is no distribution, because it has NaN, +Infinity or nothing but -Infinity;
+   * Infinity where there are too few steps: each label takes one, and two that are alike have a blank between them; else 0.
+   */
+  readonly known: number;
 }
 
-/** The exponent of zero: below every other, and sums of many of them are still finite. */
-const NOTHING = -1e300;
-/** 2^-d for whole d; 0 from 1100 on. */
-const HALVES: Float64Array = /* @__PURE__ */ Float64Array.from({ length: 1100 }, (_, d) => 2 ** -d);
-/** Mantissas are kept within these: all that matters is that sums and products of a few do not overflow. */
+/** What exponents are of. Mantissas are kept within SMALL and LARGE: all that matters is that sums and products of a few do not overflow. */
 const LARGE = 2 ** 64;
 const SMALL = 2 ** -64;
-/** Above this an exponential is a mantissa as it is. */
-const PLAIN = -40;
+const LOG_LARGE = 64 * Math.LN2;
+/** Up to this exponent a value is zero, whatever its mantissa: below every other, and sums of many of them are still finite. */
+const ZERO = -1e300;
 /** Up to so many lattice values are kept; beyond, they are computed again in blocks of steps. */
 const KEPT = 1 << 17;
 
-/** 2^d for whole d <= 0. */
-function pow2(d: number): number {
-  return d > -1100 ? (HALVES[-d | 0] as number) : 0;
-}
-
-/** Rows of mantissas and exponents; behind two entries that are always zero, so that state s has its neighbours s - 1 and s - 2. */
-class Lattice {
-  readonly width: number;
-  readonly mantissa: Float64Array;
-  readonly exponent: Float64Array;
-  constructor(
-    rows: number,
-    readonly states: number,
-  ) {
-    this.width = states + 4;
-    this.mantissa = new Float64Array(rows * this.width);
-    this.exponent = new Float64Array(rows * this.width).fill(NOTHING);
-  }
-  /** Where state 0 of a row stands. */
-  at(row: number): number {
-    return row * this.width + 2;
-  }
-  set(row: number, state: number, value: number): void {
-    this.mantissa[this.at(row) + state] = value;
-    this.exponent[this.at(row) + state] = 0;
-  }
-  copy(row: number, from: Lattice, fromRow: number): void {
-    const start = fromRow * this.width;
-    this.mantissa.set(from.mantissa.subarray(start, start + this.width), row * this.width);
-    this.exponent.set(from.exponent.subarray(start, start + this.width), row * this.width);
-  }
-}
-
-/** Whether so many steps can emit a target: each label takes one, and two that are alike have a blank between them. */
-export function feasible(target: Int32Array, steps: number): boolean {
-  let needed = target.length;
-  for (let i = 1; i < target.length; i++) if (target[i] === target[i - 1]) needed++;
-  return needed <= steps;
-}
+/** SMALL^d for whole d; 0 from 17 on. */
+const POWERS: Float64Array = /* @__PURE__ */ Float64Array.from({ length: 18 }, (_, d) => SMALL ** d);
+/** LARGE^d for whole d <= 0. */
+const power = (d: number): number => (d > -18 ? (POWERS[-d | 0] as number) : 0);
 
 /**
  * The two passes over one sample: -log P, Infinity where there is no path, NaN where a row of logits is no distribution.
@@ -139,229 +106,171 @@ export function feasible(target: Int32Array, steps: number): boolean {
  * where the loss is not finite.
  */
 export function pass(sample: Sample, visit?: (step: number, occupancy: Float64Array) => void): number {
-  const { steps, blank, logits, first, stride, target, max, log, valid } = sample;
-  if (!valid) return Number.NaN;
-  if (!feasible(target, steps)) return Infinity;
-  if (steps === 0) return 0;
+  const { steps, classes, symbols, logits, at, max, log, known } = sample;
+  if (known !== 0) return known;
+  const width = symbols.length;
+  const last = width - 3;
+  // rows of alpha: the one that each block of steps begins with, and behind them those within one block
+  const block = visit !== undefined && steps * width <= KEPT ? steps + 1 : 1 + Math.floor(Math.sqrt(steps));
+  const firsts = 1 + Math.floor(steps / block);
+  /** Where alpha is after so many steps. */
+  const alpha = (made: number): number =>
+    (made % block === 0 ? made / block : firsts - 1 + (made % block)) * width;
+  /** And beta, where so many are left before it. */
+  const beta = (left: number): number => (firsts - 1 + block + (left % 2)) * width;
+  const mantissas = new Float64Array((firsts + block + 1) * width);
+  const exponents = new Float64Array(mantissas.length).fill(ZERO);
 
-  // the symbols of the target, each once; 0 is the blank. States know theirs by its place in this list
-  const symbols = [blank];
-  const places = new Map<number, number>();
-  const states = 2 * target.length + 1;
-  const symbol = new Int32Array(states);
-  /** Whether state s may be entered from s - 2. */
-  const skip = new Uint8Array(states + 2);
-  for (let i = 0; i < target.length; i++) {
-    const label = target[i] as number;
-    let place = places.get(label);
-    if (place === undefined) {
-      place = symbols.length;
-      symbols.push(label);
-      places.set(label, place);
-    }
-    symbol[2 * i + 1] = place;
-    if (i > 0 && label !== target[i - 1]) skip[2 * i + 1] = 1;
-  }
-
-  const emitted = new Float64Array(symbols.length);
-  const exponents = new Float64Array(symbols.length);
-  /** The probabilities of a step, but for its denominator: the exponentials of logits, with the largest taken out. */
-  const emit = (t: number): void => {
-    for (let k = 0; k < symbols.length; k++) {
-      const x = (logits[first + t * stride + (symbols[k] as number)] as number) - (max[t] as number);
-      if (x > PLAIN) {
-        emitted[k] = Math.exp(x);
-        exponents[k] = 0;
-        continue;
-      }
-      // e^x = 2^n e^r
-      const n = Math.round(x * Math.LOG2E);
-      const r = Math.max(-0.35, Math.min(0.35, x - n * 6.931471803691238e-1 - n * 1.9082149292705877e-10));
-      emitted[k] = x === -Infinity ? 0 : Math.exp(r);
-      exponents[k] = x === -Infinity ? NOTHING : n;
-    }
-  };
+  /** The probabilities of a step's symbols, but for its denominator: exp(logit - max), as mantissas and exponents. */
+  const emitted = new Float64Array(classes);
+  const scales = new Float64Array(classes);
+  const emitting = [...new Set(symbols)];
 
   /**
-   * to[s] = from[s] + from[s + way] + from[s + 2 way], the last where a blank may be left out between the two:
+   * to[s] = (from[s] + from[s + way] + from[s + 2 way]) emission(s), the last where a blank may be left out between the two:
    * `way` is -1 where paths come from, and 1 where they go to.
    */
-  const join = (from: Lattice, fromRow: number, to: Lattice, toRow: number, way: 1 | -1): void => {
-    const { mantissa: fm, exponent: fe } = from;
-    const { mantissa: tm, exponent: te } = to;
-    const skips = way < 0 ? 0 : 2;
-    let i = from.at(fromRow);
-    let j = to.at(toRow);
-    for (let s = 0; s < states; s++, i++, j++) {
-      // the larger exponent wins, the other mantissa is brought down to it; nearly always they are the same
-      let m = fm[i] as number;
-      let e = fe[i] as number;
-      const far = skip[s + skips] === 1 ? 2 : 1;
-      for (let k = 1; k <= far; k++) {
-        const own = fm[i + k * way] as number;
-        const exponent = fe[i + k * way] as number;
-        if (exponent === e) m += own;
-        else if (exponent > e) {
-          m = own + m * pow2(e - exponent);
-          e = exponent;
-        } else m += own * pow2(exponent - e);
-      }
-      tm[j] = m;
-      te[j] = e;
+  const step = (t: number, from: number, to: number, way: 1 | -1): void => {
+    const row = at(t, classes);
+    for (const c of emitting) {
+      const x = Math.max(ZERO, ((logits[row + c] as number) - (max[t] as number)) / LOG_LARGE);
+      scales[c] = Math.ceil(x);
+      emitted[c] = Math.exp((x - Math.ceil(x)) * LOG_LARGE);
     }
-  };
-
-  /** row[s] = row[s] emission(s). */
-  const weigh = (lattice: Lattice, row: number): void => {
-    const { mantissa, exponent } = lattice;
-    let i = lattice.at(row);
-    for (let s = 0; s < states; s++, i++) {
-      const k = symbol[s] as number;
-      let m = (mantissa[i] as number) * (emitted[k] as number);
-      let e = (exponent[i] as number) + (exponents[k] as number);
+    for (let s = 2; s <= last; s++) {
+      const c = symbols[s] as number;
+      let i = from + s;
+      let m = mantissas[i] as number;
+      let e = exponents[i] as number;
+      for (let more = symbols[s + 2 * way] === c ? 1 : 2; more > 0; more--) {
+        i += way;
+        const own = mantissas[i] as number;
+        const exponent = exponents[i] as number;
+        // the larger exponent wins, the other mantissa is brought down to it
+        if (exponent > e) {
+          m = own + m * power(e - exponent);
+          e = exponent;
+        } else m += exponent === e ? own : own * power(exponent - e);
+      }
+      m *= emitted[c] as number;
+      e += scales[c] as number;
       if (m > LARGE) {
         m *= SMALL;
-        e += 64;
+        e++;
       } else if (m < SMALL) {
         m *= LARGE;
-        e = m === 0 ? NOTHING : e - 64;
+        e--;
       }
-      mantissa[i] = m;
-      exponent[i] = e;
+      mantissas[to + s] = m;
+      exponents[to + s] = e;
     }
   };
 
-  /** The step to row t of alpha, `emit(t)` having been called. */
-  const advance = (t: number): void => {
-    join(alpha, (t - 1) % block, alpha, t % block, -1);
-    weigh(alpha, t % block);
-  };
-
-  // alpha: rows of one block of steps, and a copy of the first row of each block
-  const block = visit === undefined ? 2 : steps * states <= KEPT ? steps : Math.ceil(Math.sqrt(steps));
-  const alpha = new Lattice(block, states);
-  const starts = new Lattice(visit === undefined ? 0 : Math.ceil(steps / block), states);
-  let denominators = 0;
-  for (let t = 0; t < steps; t++) {
-    emit(t);
-    denominators += log[t] as number;
-    if (t > 0) advance(t);
-    else {
-      alpha.set(0, 0, 1);
-      if (states > 1) alpha.set(0, 1, 1);
-      weigh(alpha, 0);
-    }
-    if (visit !== undefined && t % block === 0) starts.copy(t / block, alpha, 0);
+  for (const start of [alpha(0) + 2, beta(steps) + last]) {
+    mantissas[start] = 1;
+    exponents[start] = 0;
   }
-
-  // beta, without the emission of its own step
-  let beta = new Lattice(1, states);
-  let next = new Lattice(1, states);
-  beta.set(0, states - 1, 1);
-  if (states > 1) beta.set(0, states - 2, 1);
-  const occupancy = new Float64Array(states);
-  /** The products of a row of alpha and of beta, relative to the largest exponent, and their sum: that of all paths. */
-  const meet = (row: number, beta: Lattice): readonly [total: number, exponent: number] => {
-    const i = alpha.at(row);
-    const j = beta.at(0);
-    let most = 2 * NOTHING;
-    for (let s = 0; s < states; s++) {
-      const e = (alpha.exponent[i + s] as number) + (beta.exponent[j + s] as number);
+  let loss = 0;
+  for (let t = 0; t < steps; t++) {
+    step(t, alpha(t), alpha(t + 1), -1);
+    loss += log[t] as number;
+  }
+  const occupancy = new Float64Array(width);
+  for (let t = steps - 1; t >= 0; t--) {
+    // alpha within this block was written over: again from its beginning on
+    if (t + 1 < steps && (t + 2) % block === 0)
+      for (let u = t + 2 - block; u <= t; u++) step(u, alpha(u), alpha(u + 1), -1);
+    step(t, beta(t + 1), beta(t), 1);
+    // all paths through each state, relative to the largest exponent, and their sum: that of all paths
+    const [i, j] = [alpha(t + 1), beta(t)];
+    let most = 2 * ZERO;
+    for (let s = 2; s <= last; s++) {
+      const e =
+        (exponents[i + s] as number) +
+        (exponents[j + s] as number) -
+        (scales[symbols[s] as number] as number);
+      occupancy[s] = e;
       if (e > most) most = e;
     }
+    if (most <= ZERO) return Infinity;
     let total = 0;
-    for (let s = 0; s < states; s++) {
-      const e = (alpha.exponent[i + s] as number) + (beta.exponent[j + s] as number);
-      const m = (alpha.mantissa[i + s] as number) * (beta.mantissa[j + s] as number) * pow2(e - most);
-      occupancy[s] = m;
-      total += m;
+    for (let s = 2; s <= last; s++) {
+      const m =
+        ((mantissas[i + s] as number) * (mantissas[j + s] as number)) /
+        (emitted[symbols[s] as number] as number);
+      const p = m * power((occupancy[s] as number) - most);
+      occupancy[s] = p;
+      total += p;
     }
-    return [total, most];
-  };
-  const [p, exponent] = meet((steps - 1) % block, beta);
-  if (p === 0) return Infinity;
-  for (let t = steps - 1; t >= 0 && visit !== undefined; t--) {
-    const begin = t - (t % block);
-    if (t < steps - 1) {
-      if (t % block === block - 1) {
-        // this block of alpha was written over: again from its first row on
-        alpha.copy(0, starts, begin / block);
-        for (let u = begin + 1; u <= t; u++) {
-          emit(u);
-          advance(u);
-        }
-      }
-      [beta, next] = [next, beta];
-      emit(t + 1);
-      weigh(next, 0);
-      join(next, 0, beta, 0, 1);
-    }
+    if (t === steps - 1) loss -= Math.log(total) + most * LOG_LARGE;
+    if (visit === undefined) break;
     // divided by their sum these are probabilities
-    const [total] = meet(t - begin, beta);
-    for (let s = 0; s < states; s++) occupancy[s] = (occupancy[s] as number) / total;
+    for (let s = 2; s <= last; s++) occupancy[s] = (occupancy[s] as number) / total;
     visit(t, occupancy);
   }
-  return denominators - (Math.log(p) + exponent * Math.LN2);
+  return loss;
 }
 
-/** The n-th sample of a batch, as far as its lengths go. */
+/** The n-th sample of a batch. */
 export function sampleOf(layout: Layout, inputs: readonly [...Inputs, ...unknown[]], n: number): Sample {
-  const { steps, samples, classes, labels, timeMajor, blank } = layout;
+  const { steps: most, samples, classes, labels, timeMajor, blank } = layout;
   const [logits, targets, inputLengths, targetLengths] = inputs;
-  const count = inputLengths[n] as number;
-  const first = n * (timeMajor ? classes : steps * classes);
-  const stride = timeMajor ? samples * classes : classes;
-  const target = targets.subarray(n * labels, n * labels + (targetLengths[n] as number));
-  const max = new Float64Array(count);
-  const log = new Float64Array(count);
-  let valid = true;
-  for (let t = 0; t < count; t++) {
-    const [largest, rest] = logSumExpOf(logits, first + t * stride, classes);
+  const steps = inputLengths[n] as number;
+  const length = targetLengths[n] as number;
+  const symbols = new Int32Array(2 * length + 5).fill(blank);
+  let needed = length;
+  for (let i = 0; i < length; i++) {
+    const label = targets[n * labels + i] as number;
+    symbols[2 * i + 3] = label;
+    if (symbols[2 * i + 1] === label) needed++;
+  }
+  const max = new Float64Array(steps);
+  const log = new Float64Array(steps);
+  const [first, stride] = timeMajor ? [n, samples] : [n * most, 1];
+  const at = (t: number, width: number): number => (first + t * stride) * width;
+  let known = needed > steps ? Infinity : 0;
+  for (let t = 0; t < steps; t++) {
+    const [largest, rest] = logSumExpOf(logits, at(t, classes), classes);
     max[t] = largest;
     log[t] = rest;
-    valid &&= Number.isFinite(largest);
+    if (!Number.isFinite(largest)) known = Number.NaN;
   }
-  return { steps: count, classes, blank, logits, first, stride, target, max, log, valid };
+  return { steps, classes, blank, symbols, logits, at, max, log, known };
 }
 
 /** -log of the sum, over all paths that collapse to the target, of prod_t softmax(x_t); the gradient is softmax - occupancy. */
 export const ctcLoss: CtcReference = (layout, arrays) => {
-  const { samples, classes, blank, timeMajor, zeroInfinity, perLabel, states, width = 0 } = layout;
-  const [, , , , values, grad, factors] = arrays;
+  const { samples, classes, zeroInfinity, perLabel, states, width = 0 } = layout;
+  const [, , , targetLengths, values, grad, factors] = arrays;
   const occupied = new Float64Array(classes);
   grad?.fill(0);
   states?.fill(0);
-  let sum = 0;
-  for (let n = 0; n < samples; n++) {
+  return addUp(samples, 1, factors, values, (n, factor) => {
     const sample = sampleOf(layout, arrays, n);
-    const { steps, first, stride, target, logits, max, log } = sample;
-    const factor = factors?.[n];
-    const stateRow = (t: number): number => (timeMajor ? t * samples + n : n * layout.steps + t) * width;
+    const { steps, symbols, logits, at, max, log } = sample;
     const visit = (t: number, occupancy: Float64Array): void => {
-      states?.set(occupancy, stateRow(t));
+      states?.set(occupancy.subarray(2, -2), at(t, width));
       occupied.fill(0);
-      for (let s = 0; s < occupancy.length; s++) {
-        const c = s % 2 === 0 ? blank : (target[(s - 1) / 2] as number);
+      for (let s = 2; s < symbols.length - 2; s++) {
+        const c = symbols[s] as number;
         occupied[c] = (occupied[c] as number) + (occupancy[s] as number);
       }
-      const row = first + t * stride;
+      const row = at(t, classes);
       const [largest, rest] = [max[t] as number, log[t] as number];
       for (let c = 0; c < classes; c++) {
         const q = occupied[c] as number;
         (grad as FloatArray)[row + c] =
-          factor === undefined ? q : factor * (Math.exp((logits[row + c] as number) - largest - rest) - q);
+          factors === undefined ? q : factor * (Math.exp((logits[row + c] as number) - largest - rest) - q);
       }
     };
-    const loss = pass(sample, grad === undefined ? undefined : visit);
+    const loss = pass(sample, grad && visit);
     const value = zeroInfinity && loss === Infinity ? 0 : loss;
     if (!Number.isFinite(value)) {
       for (let t = 0; t < steps; t++) {
-        grad?.fill(Number.NaN, first + t * stride, first + t * stride + classes);
-        states?.fill(Number.NaN, stateRow(t), stateRow(t) + width);
+        grad?.fill(Number.NaN, at(t, classes), at(t, classes) + classes);
+        states?.fill(Number.NaN, at(t, width), at(t, width) + width);
       }
     }
-    if (values !== undefined) values[n] = value;
-    sum += perLabel ? value / Math.max(1, target.length) : value;
-  }
-  return sum;
+    return perLabel ? value / Math.max(1, targetLengths[n] as number) : value;
+  });
 };

@@ -6,13 +6,14 @@
  * largest, and the softmax denominators come in at the end, along the path. Ties: a path rather stays in its state than goes on to
  * the next, and rather that than leaves out a blank; it rather ends in the last label than in the blank behind.
  */
+import { addUp } from "../../math.js";
 import type { FloatArray } from "../../types.js";
-import { feasible, type Inputs, type Layout, sampleOf } from "../ctc.js";
+import { type Inputs, type Layout, sampleOf } from "../ctc.js";
 
 /** Stands in a target for any class: it has probability 1 at each step. */
 export const WILDCARD = -1;
 
-/** A batch, and where its alignments go. */
+/** A batch, and where its alignments go: 0 where nothing is written. */
 type Arrays = readonly [
   ...Inputs,
   /** The log-probability of each best path; -Infinity where there is none, NaN where a step is no distribution. */
@@ -29,60 +30,53 @@ type Arrays = readonly [
 /** Writes the alignments. What has no path is left alone but for its score. */
 export type AlignReference = (layout: Layout, arrays: Arrays) => number;
 
-export const ctcAlign: AlignReference = (layout, arrays) => {
-  const [, , , , scores] = arrays;
-  for (let n = 0; n < layout.samples; n++) scores[n] = align(layout, arrays, n);
-  return 0;
-};
+export const ctcAlign: AlignReference = (layout, arrays) =>
+  addUp(layout.samples, 1, undefined, arrays[4], (n) => align(layout, arrays, n));
 
 function align(layout: Layout, arrays: Arrays, n: number): number {
-  const { steps, blank, logits, first, stride, target, max, log, valid } = sampleOf(layout, arrays, n);
+  const { steps, classes, symbols, logits, at, max, log, known } = sampleOf(layout, arrays, n);
   const [, , , , , path, starts, ends, logProbs] = arrays;
-  if (!valid) return Number.NaN;
-  if (!feasible(target, steps)) return -Infinity;
-  if (steps === 0) return 0;
-  const states = 2 * target.length + 1;
-  const symbol = (s: number): number => (s % 2 === 0 ? blank : (target[(s - 1) / 2] as number));
-  /** The logarithm of a symbol's probability, but for its step's denominator. */
-  const emission = (t: number, c: number): number =>
-    c === WILDCARD ? (log[t] as number) : (logits[first + t * stride + c] as number) - (max[t] as number);
+  if (known !== 0) return -known;
+  const width = symbols.length;
+  /** The logarithm of a symbol's probability at a step, but for its denominator. */
+  const emission = (t: number, row: number, c: number): number =>
+    c === WILDCARD ? (log[t] as number) : (logits[row + c] as number) - (max[t] as number);
 
-  // behind two states that no path is in
-  let best = new Float64Array(states + 2).fill(-Infinity);
-  let before = new Float64Array(states + 2).fill(-Infinity);
+  let best = new Float64Array(width).fill(-Infinity);
+  let before = best.slice();
   /** From how many states below each state was entered. */
-  const back = new Uint8Array(steps * states);
+  const back = new Uint8Array(steps * width);
   best[2] = 0;
   for (let t = 0; t < steps; t++) {
+    const row = at(t, classes);
     [before, best] = [best, before];
-    for (let s = 0; s < states; s++) {
+    for (let s = 2; s < width - 2; s++) {
+      const c = symbols[s] as number;
       let from = 0;
-      const far = s > 1 && s % 2 === 1 && symbol(s) !== symbol(s - 2) ? 2 : 1;
-      for (let k = 1; k <= far; k++)
-        if ((before[s + 2 - k] as number) > (before[s + 2 - from] as number)) from = k;
-      best[s + 2] = (before[s + 2 - from] as number) + emission(t, symbol(s));
-      back[t * states + s] = from;
+      const far = symbols[s - 2] === c ? 1 : 2;
+      for (let k = 1; k <= far; k++) if ((before[s - k] as number) > (before[s - from] as number)) from = k;
+      best[s] = (before[s - from] as number) + emission(t, row, c);
+      back[t * width + s] = from;
     }
   }
-  let s = states - 1;
-  if (s > 0 && (best[s + 1] as number) >= (best[s + 2] as number)) s--;
-  if (best[s + 2] === -Infinity) return -Infinity;
+  let s = width - 3;
+  if ((best[s - 1] as number) >= (best[s] as number)) s--;
+  if (best[s] === -Infinity) return -Infinity;
 
-  const labels = n * layout.labels;
-  logProbs.fill(0, labels, labels + target.length);
   let score = 0;
   for (let t = steps - 1; t >= 0; t--) {
-    const c = symbol(s);
+    const c = symbols[s] as number;
     path[n * layout.steps + t] = c;
-    const logProb = emission(t, c) - (log[t] as number);
+    const logProb = emission(t, at(t, classes), c) - (log[t] as number);
     score += logProb;
+    // labels stand between blanks
     if (s % 2 === 1) {
-      const i = labels + (s - 1) / 2;
-      if (ends[i] === 0) ends[i] = t + 1;
+      const i = n * layout.labels + (s - 3) / 2;
+      ends[i] ||= t + 1;
       starts[i] = t;
       logProbs[i] = (logProbs[i] as number) + logProb;
     }
-    s -= back[t * states + s] as number;
+    s -= back[t * width + s] as number;
   }
   return score;
 }

@@ -9,13 +9,13 @@ export interface Labelling {
 
 /** The classes of the largest logits (the first of those that are alike), merged, without blanks; its path's log-probability. */
 export function greedyDecode(sample: Sample): Labelling {
-  const { steps, classes, blank, logits, first, stride, max, log, valid } = sample;
-  if (!valid) return { labels: [], logProb: Number.NaN };
+  const { steps, classes, blank, logits, at, max, log, known } = sample;
+  if (known !== 0) return { labels: [], logProb: known };
   const labels: number[] = [];
   let logProb = 0;
   let last = blank;
   for (let t = 0; t < steps; t++) {
-    const row = first + t * stride;
+    const row = at(t, classes);
     let best = 0;
     while (best < classes - 1 && logits[row + best] !== max[t]) best++;
     logProb -= log[t] as number;
@@ -86,9 +86,9 @@ function labelsOf(prefix: Prefix): number[] {
  * the `beamWidth` that score best go on. Where the beam is wide enough for all prefixes that there are, the log-probabilities are exact.
  */
 export function beamDecode(sample: Sample, beam: Beam): Scored[] {
-  const { steps, classes, blank, logits, first, stride, max, log, valid } = sample;
+  const { steps, classes, blank, logits, at, max, log, known } = sample;
   const { extend, finish, labelThreshold, beamThreshold, beamWidth, topK } = beam;
-  if (!valid) return [{ labels: [], logProb: Number.NaN, score: Number.NaN }];
+  if (known !== 0) return [{ labels: [], logProb: known, score: known }];
   const root = node(undefined, blank, 0);
   root.inBlank = 0;
   root.whole = 0;
@@ -96,7 +96,7 @@ export function beamDecode(sample: Sample, beam: Beam): Scored[] {
   let prefixes = [root];
   const score = (p: Prefix): number => p.whole + p.added;
   for (let t = 0; t < steps; t++) {
-    const row = first + t * stride;
+    const row = at(t, classes);
     const [largest, rest] = [max[t] as number, log[t] as number];
     const logp = (c: number): number => (logits[row + c] as number) - largest - rest;
     const met: Prefix[] = [];
