@@ -47,20 +47,20 @@ export interface Scored extends Labelling {
 /** A prefix, as a node in a tree of prefixes: the same labels are the same node, however they were reached. */
 interface Prefix {
   readonly parent: Prefix | undefined;
+  /** The last label; the root's is the blank. */
   readonly label: number;
-  children: Map<number, Prefix> | undefined;
   /** What the hook added on the way here. */
   readonly added: number;
+  children: Map<number, Prefix> | undefined;
   /** log-probability of all paths so far that end in a blank, of those that end in the label, and of both. */
   inBlank: number;
   inLabel: number;
   whole: number;
-  /** The same at the step that is being made. */
+  /** The last, and what was added. */
+  score: number;
+  /** What ends in a blank and in the label at the step that is being made. */
   nextInBlank: number;
   nextInLabel: number;
-  /** Whether it is in the beam, and in the one that is being made. */
-  kept: boolean;
-  met: boolean;
 }
 
 /** log(exp(a) + exp(b)). */
@@ -70,9 +70,18 @@ const add = (a: number, b: number): number => {
 };
 
 function node(parent: Prefix | undefined, label: number, added: number): Prefix {
-  const none = -Infinity;
-  const at = { inBlank: none, inLabel: none, whole: none, nextInBlank: none, nextInLabel: none };
-  return { parent, label, children: undefined, added, ...at, kept: false, met: false };
+  return {
+    parent,
+    label,
+    added,
+    children: undefined,
+    inBlank: -Infinity,
+    inLabel: -Infinity,
+    whole: -Infinity,
+    score: -Infinity,
+    nextInBlank: -Infinity,
+    nextInLabel: -Infinity,
+  };
 }
 
 function labelsOf(prefix: Prefix): number[] {
@@ -92,105 +101,86 @@ export function beamDecode(sample: Sample, beam: Beam): Scored[] {
   const root = node(undefined, blank, 0);
   root.inBlank = 0;
   root.whole = 0;
-  root.kept = true;
-  let prefixes = [root];
-  const score = (p: Prefix): number => p.whole + p.added;
+  root.score = 0;
+  // best first
+  let prefixes = new Set([root]);
+  const logp = new Float64Array(classes);
+  /** The log-probability of all paths that put a label behind a prefix: the same label again is a new one only behind a blank. */
+  const extended = (p: Prefix, c: number): number =>
+    (c === p.label ? p.inBlank : p.whole) + (logp[c] as number);
   for (let t = 0; t < steps; t++) {
     const row = at(t, classes);
     const [largest, rest] = [max[t] as number, log[t] as number];
-    const logp = (c: number): number => (logits[row + c] as number) - largest - rest;
-    const met: Prefix[] = [];
-    const meet = (p: Prefix): void => {
-      if (p.met) return;
-      p.met = true;
-      p.nextInBlank = -Infinity;
-      p.nextInLabel = -Infinity;
-      met.push(p);
-    };
-    // every prefix as it is: a blank, or its last label again
+    for (let c = 0; c < classes; c++) logp[c] = (logits[row + c] as number) - largest - rest;
+    // every prefix as it is: a blank, or its last label again, which may come anew as well
+    const met = [...prefixes];
     let most = -Infinity;
-    let least = Infinity;
-    let top = -Infinity;
-    for (const p of prefixes) {
-      meet(p);
-      p.nextInBlank = p.whole + logp(blank);
-      if (p.parent !== undefined) p.nextInLabel = p.inLabel + logp(p.label);
+    let least = met.length === beamWidth ? Infinity : -Infinity;
+    for (const p of met) {
+      const { parent, label } = p;
+      const again = logp[label] as number;
+      p.nextInBlank = p.whole + (logp[blank] as number);
+      p.nextInLabel = p.inLabel + again;
+      if (parent !== undefined && prefixes.has(parent) && again >= labelThreshold)
+        p.nextInLabel = add(p.nextInLabel, extended(parent, label));
       const stays = add(p.nextInBlank, p.nextInLabel) + p.added;
       most = Math.max(most, stays);
       least = Math.min(least, stays);
-      top = Math.max(top, score(p));
     }
     // what is below this is not among the best; a hook may still raise it
-    const full = prefixes.length === beamWidth ? least : -Infinity;
-    const cutoff = extend === undefined ? Math.max(full, most - beamThreshold) : -Infinity;
-    const live: [label: number, logProb: number][] = [];
+    const cutoff = extend === undefined ? Math.max(least, most - beamThreshold) : -Infinity;
+    const live: number[] = [];
     for (let c = 0; c < classes; c++) {
-      const x = logp(c);
-      if (c !== blank && x >= labelThreshold && x > -Infinity && top + x >= cutoff) live.push([c, x]);
+      const x = logp[c] as number;
+      if (c !== blank && x >= labelThreshold && x > -Infinity) live.push(c);
     }
     // best first: of the new prefixes that come of one, no more than the beam holds can be in it, but for its own label, which may
     // come of less
-    if (extend === undefined) live.sort((a, b) => b[1] - a[1]);
-    const enough = extend === undefined ? beamWidth + 1 : live.length;
+    if (extend === undefined) live.sort((a, b) => (logp[b] as number) - (logp[a] as number));
     for (const p of prefixes) {
-      // behind a label the same label is a new one only where a blank is between them
-      const from = (c: number): number => (p.parent !== undefined && c === p.label ? p.inBlank : p.whole);
-      for (const child of p.children?.values() ?? []) {
-        if (child.kept && logp(child.label) >= labelThreshold) {
-          child.nextInLabel = add(child.nextInLabel, from(child.label) + logp(child.label));
-        }
-      }
       let labels: number[] | undefined;
-      let left = enough;
-      for (const [c, logProb] of live) {
-        if (left === 0 || p.whole + logProb + p.added < cutoff) break;
+      let left = extend === undefined ? beamWidth + 1 : live.length;
+      for (const c of live) {
+        if (left === 0 || p.whole + (logp[c] as number) + p.added < cutoff) break;
         let child = p.children?.get(c);
-        if (child?.kept) continue;
+        if (child !== undefined && prefixes.has(child)) continue;
         left--;
-        const reached = from(c) + logProb;
+        const reached = extended(p, c);
         if (reached === -Infinity || reached + p.added < cutoff) continue;
-        p.children ??= new Map();
         if (child === undefined) {
-          if (extend !== undefined) labels ??= labelsOf(p);
+          labels ??= extend && labelsOf(p);
           child = node(p, c, p.added + (extend === undefined ? 0 : extend(labels as number[], c)));
+          p.children ??= new Map();
           p.children.set(c, child);
         }
-        meet(child);
+        child.nextInBlank = -Infinity;
         child.nextInLabel = reached;
+        met.push(child);
       }
     }
-    for (const p of prefixes) p.kept = false;
     for (const p of met) {
-      p.met = false;
       p.inBlank = p.nextInBlank;
       p.inLabel = p.nextInLabel;
       p.whole = add(p.inBlank, p.inLabel);
+      p.score = p.whole + p.added;
     }
-    met.sort((a, b) => score(b) - score(a));
-    const lowest = score(met[0] ?? root) - beamThreshold;
-    prefixes = [];
-    for (const p of met) {
-      if (prefixes.length === beamWidth || !(score(p) >= lowest)) break;
-      p.kept = true;
-      prefixes.push(p);
+    met.sort((a, b) => b.score - a.score);
+    const lowest = (met[0] as Prefix).score - beamThreshold;
+    prefixes = new Set(met.slice(0, beamWidth).filter((p) => p.score >= lowest));
+    // out of the tree goes what is in no beam and has nothing behind it that is
+    for (let p of met) {
+      while (!prefixes.has(p) && !p.children?.size && p.parent !== undefined) {
+        p.parent.children?.delete(p.label);
+        p = p.parent;
+      }
     }
-    met.forEach(forget);
   }
-  const results = prefixes.map((p) => {
+  const results = Array.from(prefixes, (p) => {
     const labels = labelsOf(p);
-    return { labels, logProb: p.whole, score: score(p) + (finish === undefined ? 0 : finish(labels)) };
+    return { labels, logProb: p.whole, score: p.score + (finish === undefined ? 0 : finish(labels)) };
   });
   // what has probability 0 is no labelling, unless nothing else is left
   const possible = results.filter(({ logProb }) => logProb > -Infinity);
   const found = possible.length > 0 ? possible : results.slice(0, 1);
   return found.sort((a, b) => b.score - a.score).slice(0, topK);
-}
-
-/** Takes prefixes out of the tree that are in no beam and have none behind them that is. */
-function forget(prefix: Prefix): void {
-  let p = prefix;
-  while (!p.kept && !p.children?.size && p.parent !== undefined) {
-    p.parent.children?.delete(p.label);
-    p = p.parent;
-  }
 }
