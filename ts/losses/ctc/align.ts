@@ -68,13 +68,14 @@ export interface CtcAlignOptions {
   separator?: number | undefined;
 }
 
-interface Plan extends Read {
+interface Results {
   readonly scores: Float64Array;
   readonly path: Int32Array;
   readonly starts: Int32Array;
   readonly ends: Int32Array;
   readonly logProbs: Float64Array;
 }
+type Plan = Read & Results;
 
 /** The options that are the alignment's own. */
 interface Own {
@@ -92,16 +93,19 @@ const family: Family<Plan, AlignReference> = {
       const expected = `a class index in [0, ${classes}) that is not the blank`;
       fail("NUMBER", call.where, "separator", String(separator), expected);
     }
-    const scores = new Float64Array(samples);
-    const path = new Int32Array(samples * steps);
-    const starts = new Int32Array(samples * labels);
-    const ends = new Int32Array(samples * labels);
-    const logProbs = new Float64Array(samples * labels);
-    for (const result of [scores, path, starts, ends, logProbs]) call.own(result, true);
+    // in the order of the kernel's arguments
+    const results: Results = {
+      scores: new Float64Array(samples),
+      path: new Int32Array(samples * steps),
+      starts: new Int32Array(samples * labels),
+      ends: new Int32Array(samples * labels),
+      logProbs: new Float64Array(samples * labels),
+    };
+    for (const result of Object.values(results)) call.own(result, true);
     // the scores come back with the rest: there is no value beside them
     call.lossShape = [0];
     call.valueSlot();
-    return Object.assign(read, { scores, path, starts, ends, logProbs });
+    return Object.assign(read, results);
   },
   finish(call, plan) {
     const alignments = Array.from({ length: plan.samples }, (_, n) => alignment(call, plan, n));

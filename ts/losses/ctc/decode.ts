@@ -5,14 +5,7 @@ import { callback, number, type OptionTable, type OptionValues, readOptions } fr
 import { beamDecode, greedyDecode, type Labelling, type Scored } from "../../reference/ctc/decode.js";
 import { type Sample, sampleOf } from "../../reference/ctc.js";
 import type { FloatArray, Input } from "../../types.js";
-import {
-  type CtcBatch,
-  type CtcLayout,
-  type CtcSample,
-  OF_LOGITS,
-  readLengths,
-  readShape,
-} from "./sequences.js";
+import { type CtcBatch, type CtcLayout, type CtcSample, OF_LOGITS, readLogits } from "./sequences.js";
 
 /** A labelling: class indices without blanks, and the logarithm of its probability. */
 export interface CtcLabelling {
@@ -51,7 +44,8 @@ export interface CtcBeamOptions extends CtcDecodeOptions {
   beamThreshold?: number | undefined;
 }
 
-const NO_TARGETS = /* @__PURE__ */ new Int32Array(0);
+/** What a search may ask the caller. */
+type Hooks = Pick<CtcBeamOptions, "extend" | "finish">;
 
 /** Reads logits and options, and decodes each sample. */
 function decode<T extends OptionTable & typeof OF_LOGITS, R>(
@@ -63,22 +57,19 @@ function decode<T extends OptionTable & typeof OF_LOGITS, R>(
 ): R | R[] {
   const operand = readOperand(where, "logits", logits);
   const options = readOptions(where, table, given);
-  const known = options as OptionValues<typeof OF_LOGITS>;
-  const shape = readShape(where, operand, known);
-  const { samples, steps, single } = shape;
-  const lengths = readLengths(where, "inputLengths", known.inputLengths, samples, single, () => steps);
+  const known = options as OptionValues<typeof OF_LOGITS> & Hooks;
+  const read = readLogits(where, operand, known);
   const { data } = operand;
   // hooks are code of the caller's, which may change the logits, or take their memory away
-  const isHooked =
-    "extend" in options && (options.extend ?? (options as { finish?: unknown }).finish) !== undefined;
+  const isHooked = (known.extend ?? known.finish) !== undefined;
   const numbers =
     isHooked || typeof data[0] === "bigint"
       ? Float64Array.from(data as ArrayLike<number>, Number)
       : (data as FloatArray);
-  const batch = Object.assign(shape, { labels: 0 });
-  const inputs = [numbers, NO_TARGETS, lengths, lengths] as const;
-  const decoded = Array.from(lengths, (_, n) => run(sampleOf(batch, inputs, n), options));
-  return single ? (decoded[0] as R) : decoded;
+  const none = new Int32Array(read.samples);
+  const inputs = [numbers, none, read.inputLengths, none] as const;
+  const decoded = Array.from(none, (_, n) => run(sampleOf(read, inputs, n), options));
+  return read.single ? (decoded[0] as R) : decoded;
 }
 
 /**

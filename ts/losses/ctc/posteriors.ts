@@ -4,7 +4,14 @@ import { define, type Family } from "../../define.js";
 import { flag } from "../../options.js";
 import { type CtcReference, ctcLoss as reference } from "../../reference/ctc.js";
 import type { FloatArray, Input, Output, Tensor } from "../../types.js";
-import { type CtcLayout, type CtcTargets, OF_TARGETS, type Read, readSequences } from "./sequences.js";
+import {
+  type CtcLayout,
+  type CtcTargets,
+  longestOf,
+  OF_TARGETS,
+  type Read,
+  readSequences,
+} from "./sequences.js";
 
 /** Options of {@link ctcPosteriors}. */
 export interface CtcPosteriorsOptions {
@@ -39,7 +46,7 @@ const family: Family<Plan, CtcReference> = {
   plan(call) {
     const read = readSequences(call);
     const { samples, steps, timeMajor, single, targetLengths } = read;
-    const width = 2 * targetLengths.reduce((most, length) => Math.max(most, length), 0) + 1;
+    const width = 2 * longestOf(targetLengths) + 1;
     let states: FloatArray | undefined;
     if (call.options.states === true) {
       // they come from the reference, whichever engine answers

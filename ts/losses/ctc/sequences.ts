@@ -1,8 +1,9 @@
 /** What the functions over sequences have in common: reading logits, targets and lengths. */
 import { type Call, isWhole, raggedRows } from "../../define.js";
 import { arrayOf, fail, wrongShape, wrongType } from "../../errors.js";
-import { isTyped, lend, type Operand, readOperand, sizeOf } from "../../input.js";
+import { lend, type Operand, readOperand, sizeOf } from "../../input.js";
 import { anything, choice, number, type OptionValues } from "../../options.js";
+import { WILDCARD } from "../../reference/ctc/align.js";
 import type { Input, TypedArray } from "../../types.js";
 
 /** Which axis of logits comes first: the samples (N) or the steps (T); the classes (C) are last. */
@@ -41,58 +42,62 @@ export type CtcBatch =
   | { readonly data: TypedArray; readonly shape: readonly [number, number, number] }
   | { readonly data: TypedArray; readonly dims: readonly [number, number, number] };
 
-/** How the logits lie. */
-export interface Shape {
+/** How the logits lie, and how long each sample is. */
+export interface Logits {
   readonly samples: number;
   readonly steps: number;
   readonly classes: number;
   readonly timeMajor: boolean;
   readonly blank: number;
+  /** The length of a row of targets; 0 where there are none. */
+  readonly labels: number;
   /** There is one sample, which has come without the axis of samples. */
   readonly single: boolean;
+  readonly inputLengths: Int32Array;
 }
 
 /** How many samples without steps there may be: no memory bounds them, but each is gone through, and has a result. */
 const MOST_EMPTY = 2 ** 20;
 
-/** Looks at the shape of logits, and whether the blank is one of their classes. */
-export function readShape(
+/** Looks at the shape of logits, whether the blank is one of their classes, and how many steps count. */
+export function readLogits(
   where: string,
   logits: Operand,
-  { layout, blank }: OptionValues<typeof OF_LOGITS>,
-): Shape {
+  { layout, blank, inputLengths: given }: OptionValues<typeof OF_LOGITS>,
+): Logits {
   const { shape } = logits;
   const single = shape.length === 2;
   const timeMajor = layout === "TNC" && !single;
   if (!single && shape.length !== 3)
     wrongShape(where, logits, `${timeMajor ? "[T, N, C]" : "[N, T, C]"}, or [T, C] for one sample`, "RANK");
-  const classes = shape[shape.length - 1] as number;
+  const [a, b, classes] = (single ? [1, ...shape] : shape) as [number, number, number];
+  const [samples, steps] = timeMajor ? [b, a] : [a, b];
   if (classes === 0) wrongShape(where, logits, "at least one class");
   if (blank >= classes) fail("NUMBER", where, "blank", String(blank), `a class index in [0, ${classes})`);
-  const [a, b] = shape as [number, number];
-  const samples = single ? 1 : timeMajor ? b : a;
   if (samples > MOST_EMPTY && sizeOf(shape) === 0)
     wrongShape(where, logits, `at most ${MOST_EMPTY} samples that have no steps`);
-  return { samples, steps: single || timeMajor ? a : b, classes, timeMajor, blank, single };
+  const inputLengths = readLengths(where, "inputLengths", given, samples, single, () => steps);
+  return { samples, steps, classes, timeMajor, blank, labels: 0, single, inputLengths };
 }
 
-/** The numbers of an array of any form with one axis, or undefined. */
-function listOf(where: string, name: string, given: unknown): ArrayLike<unknown> | undefined {
-  if (Array.isArray(given)) return given;
-  if (isTyped(given) || (typeof given === "object" && given !== null))
-    return readOperand(where, name, given).data;
-  return undefined;
-}
-
-/** A number as it may stand in a list; bigints come out of 64-bit tensors. */
-function numberOf(where: string, name: string, item: unknown, expected: string, place: string): number {
-  if (typeof item === "bigint") return Number(item);
-  if (typeof item !== "number") wrongType(where, name, item, expected, place);
-  return item;
+/** A whole number in [0, below), as it may stand in a list: bigints come out of 64-bit tensors. */
+function readWhole(
+  code: "LABEL" | "LENGTH",
+  where: string,
+  name: string,
+  item: unknown,
+  below: number,
+  expected: string,
+  place: string,
+): number {
+  const value = typeof item === "bigint" ? Number(item) : item;
+  if (typeof value !== "number") wrongType(where, name, item, expected, place);
+  if (!isWhole(value, 0, below)) fail(code, where, name, String(value), expected, place);
+  return value;
 }
 
 /** Reads one length per sample: whole numbers up to `most` of the sample. Where none are given it is `most` itself. */
-export function readLengths(
+function readLengths(
   where: string,
   name: string,
   given: unknown,
@@ -100,7 +105,10 @@ export function readLengths(
   single: boolean,
   most: (sample: number) => number,
 ): Int32Array {
-  const list = single && typeof given === "number" ? [given] : listOf(where, name, given);
+  let list: ArrayLike<unknown> | undefined;
+  if (Array.isArray(given)) list = given;
+  else if (typeof given === "object" && given !== null) list = readOperand(where, name, given).data;
+  else if (single && typeof given === "number") list = [given];
   if (given !== undefined && list?.length !== samples) {
     const expected = `one length per sample: ${samples}`;
     if (list === undefined) wrongType(where, name, given, expected);
@@ -108,67 +116,50 @@ export function readLengths(
   }
   const lengths = lend(where, Int32Array, samples);
   for (let n = 0; n < samples; n++) {
-    const limit = most(n);
-    let length = limit;
-    if (list !== undefined) {
-      const expected = `a whole number in [0, ${limit}]`;
-      const place = typeof given === "number" ? "" : `[${n}]`;
-      length = numberOf(where, name, list[n], expected, place);
-      if (!isWhole(length, 0, limit + 1)) fail("LENGTH", where, name, String(length), expected, place);
-    }
-    lengths[n] = length;
-    // more than 32 bits say, or the length of something that is not what it says
-    if (lengths[n] !== length)
-      fail("LENGTH", where, name, String(length), "a whole number below 2 ** 31", `[${n}]`);
+    const longest = most(n);
+    // the length of something that is not what it says
+    const limit = Math.min(longest, 2 ** 31 - 1);
+    const length = list === undefined ? longest : list[n];
+    const place = typeof given === "number" ? "" : `[${n}]`;
+    lengths[n] = isWhole(length, 0, limit + 1)
+      ? length
+      : readWhole("LENGTH", where, name, length, limit + 1, `a whole number in [0, ${limit}]`, place);
   }
   return lengths;
 }
 
-/** Stands in a target for a symbol that may be anything. */
-export const WILDCARD = -1;
+/** The longest of some lengths, or `least`. */
+export function longestOf(lengths: Int32Array, least = 0): number {
+  return lengths.reduce((most, length) => Math.max(most, length), least);
+}
 
-/** Targets that were read: class indices in rows of `labels`. */
-interface Targets {
+/** The logits, targets and lengths of a call, read. */
+export interface Read extends Logits {
+  /** Class indices in rows of `labels`. */
   readonly targets: Int32Array;
-  readonly labels: number;
   /** Whether `targets` is an array of the library's. */
   readonly own: boolean;
   readonly targetLengths: Int32Array;
 }
 
-/** The logits, targets and lengths of a call, read. */
-export interface Read extends Shape, Targets {
-  readonly inputLengths: Int32Array;
-}
-
-/** Reads a call whose inputs are logits and, raw, targets, and names the four slots that all kernels begin with. */
+/**
+ * Reads a call whose inputs are logits and, raw, targets of any form, and names the four slots that all kernels begin with. An Int32Array is
+ * used where it stands.
+ */
 export function readSequences(call: Call, wildcard = false): Read {
   const { where } = call;
   const options = call.options as OptionValues<typeof OF_TARGETS>;
   const logits = call.input(0);
-  const shape = readShape(where, logits, options);
-  const { samples, steps, single } = shape;
-  const inputLengths = readLengths(where, "inputLengths", options.inputLengths, samples, single, () => steps);
-  const { targets, labels, own, targetLengths } = readTargets(call, shape, options.targetLengths, wildcard);
-  call.take(logits);
-  call.own(targets);
-  call.own(inputLengths);
-  call.own(targetLengths);
-  // not a spread: to add to one takes V8 forty times as long (measured: half of a small call)
-  return Object.assign(shape, { targets, labels, own, inputLengths, targetLengths });
-}
-
-/** Reads targets of any form, and the `given` lengths of them; an Int32Array is used where it stands. */
-function readTargets({ where, raw }: Call, shape: Shape, given: unknown, wildcard: boolean): Targets {
-  const { samples, single } = shape;
-  const [, targets] = raw;
+  const read = readLogits(where, logits, options);
+  const { samples, single, inputLengths } = read;
+  const given = call.raw[1];
   let rows: readonly ArrayLike<unknown>[] | undefined;
   let data: TypedArray | undefined;
   let width = 0;
-  if (Array.isArray(targets))
-    rows = raggedRows(where, "targets", targets, samples, single, "one target per sample");
+  if (Array.isArray(given))
+    rows = raggedRows(where, "targets", given, samples, single, "one target per sample");
   else {
-    const operand = readOperand(where, "targets", targets);
+    const operand = readOperand(where, "targets", given);
     const axes = operand.shape.length;
     if (axes !== (single ? 1 : 2)) {
       const expected = single ? "[S], or an array of labels" : "[N, S], or one array of labels per sample";
@@ -180,33 +171,36 @@ function readTargets({ where, raw }: Call, shape: Shape, given: unknown, wildcar
     data = operand.data;
   }
   const most = (n: number): number => rows?.[n]?.length ?? width;
-  const lengths = readLengths(where, "targetLengths", given, samples, single, most);
+  const targetLengths = readLengths(where, "targetLengths", options.targetLengths, samples, single, most);
   const own = !(data instanceof Int32Array);
-  const across = width;
-  let labels = data as Int32Array;
+  let targets = data as Int32Array;
   if (own) {
     // rows may be longer than they must be
-    let least = width;
-    for (let n = 0; n < samples; n++) least = Math.max(least, lengths[n] as number);
-    labels = lend(where, Int32Array, samples * least, samples * (2 * least + 8), samples);
-    width = samples === 0 ? 0 : labels.length / samples;
+    const least = longestOf(targetLengths, width);
+    targets = lend(where, Int32Array, samples * least, samples * (2 * least + 8), samples);
   }
+  const labels = samples === 0 ? 0 : targets.length / samples;
   for (let n = 0; n < samples; n++) {
-    const count = lengths[n] as number;
+    const row = rows?.[n];
+    const count = targetLengths[n] as number;
     for (let i = 0; i < count; i++) {
-      const item =
-        rows === undefined ? (data as TypedArray)[n * across + i] : (rows[n] as ArrayLike<unknown>)[i];
-      const label = readLabel(where, shape, wildcard, item, n, i);
-      if (own) labels[n * width + i] = label;
+      const item = row === undefined ? (data as TypedArray)[n * width + i] : row[i];
+      const label = readLabel(where, read, wildcard, item, n, i);
+      if (own) targets[n * labels + i] = label;
     }
   }
-  return { targets: labels, labels: width, own, targetLengths: lengths };
+  call.take(logits);
+  call.own(targets);
+  call.own(inputLengths);
+  call.own(targetLengths);
+  // not a spread: to add to one takes V8 forty times as long (measured: half of a small call)
+  return Object.assign(read, { targets, labels, own, targetLengths });
 }
 
 /** One label of sample n. */
 function readLabel(
   where: string,
-  { classes, single, blank }: Shape,
+  { classes, single, blank }: Logits,
   wildcard: boolean,
   item: unknown,
   n: number,
@@ -216,9 +210,8 @@ function readLabel(
   if (wildcard && item === "*") return WILDCARD;
   const place = single ? `[${i}]` : `[${n}][${i}]`;
   const expected = `a class index in [0, ${classes})${wildcard ? ' or "*"' : ""}`;
-  const label = numberOf(where, "targets", item, expected, place);
+  const label = readWhole("LABEL", where, "targets", item, classes, expected, place);
   if (label === blank)
     fail("LABEL", where, "targets", `the blank (${blank})`, `${expected} that is not the blank`, place);
-  if (!isWhole(label, 0, classes)) fail("LABEL", where, "targets", String(label), expected, place);
   return label;
 }

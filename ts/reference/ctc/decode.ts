@@ -111,7 +111,14 @@ export function beamDecode(sample: Sample, beam: Beam): Scored[] {
   for (let t = 0; t < steps; t++) {
     const row = at(t, classes);
     const [largest, rest] = [max[t] as number, log[t] as number];
-    for (let c = 0; c < classes; c++) logp[c] = (logits[row + c] as number) - largest - rest;
+    const live: number[] = [];
+    for (let c = 0; c < classes; c++) {
+      logp[c] = (logits[row + c] as number) - largest - rest;
+      if (c !== blank && (logp[c] as number) >= labelThreshold) live.push(c);
+    }
+    // best first: of the new prefixes that come of one, no more than the beam holds can be in it, but for its own label, which may
+    // come of less
+    if (extend === undefined) live.sort((a, b) => (logp[b] as number) - (logp[a] as number));
     // every prefix as it is: a blank, or its last label again, which may come anew as well
     const met = [...prefixes];
     let most = -Infinity;
@@ -129,14 +136,6 @@ export function beamDecode(sample: Sample, beam: Beam): Scored[] {
     }
     // what is below this is not among the best; a hook may still raise it
     const cutoff = extend === undefined ? Math.max(least, most - beamThreshold) : -Infinity;
-    const live: number[] = [];
-    for (let c = 0; c < classes; c++) {
-      const x = logp[c] as number;
-      if (c !== blank && x >= labelThreshold && x > -Infinity) live.push(c);
-    }
-    // best first: of the new prefixes that come of one, no more than the beam holds can be in it, but for its own label, which may
-    // come of less
-    if (extend === undefined) live.sort((a, b) => (logp[b] as number) - (logp[a] as number));
     for (const p of prefixes) {
       let labels: number[] | undefined;
       let left = extend === undefined ? beamWidth + 1 : live.length;
