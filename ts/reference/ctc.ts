@@ -230,10 +230,8 @@ export function sampleOf(layout: Layout, inputs: readonly [...Inputs, ...unknown
   const at = (t: number, width: number): number => (first + t * stride) * width;
   let known = needed > steps ? Infinity : 0;
   for (let t = 0; t < steps; t++) {
-    const [largest, rest] = logSumExpOf(logits, at(t, classes), classes);
-    max[t] = largest;
-    log[t] = rest;
-    if (!Number.isFinite(largest)) known = Number.NaN;
+    [max[t], log[t]] = logSumExpOf(logits, at(t, classes), classes);
+    if (!Number.isFinite(max[t])) known = Number.NaN;
   }
   return { steps, classes, blank, symbols, logits, at, max, log, known };
 }

@@ -2,7 +2,7 @@
 import { describe, fail } from "../../errors.js";
 import { readOperand } from "../../input.js";
 import { callback, number, type OptionTable, type OptionValues, readOptions } from "../../options.js";
-import { beamDecode, greedyDecode, type Labelling, type Scored } from "../../reference/ctc/decode.js";
+import { beamDecode, greedyDecode, type Scored } from "../../reference/ctc/decode.js";
 import { type Sample, sampleOf } from "../../reference/ctc.js";
 import type { FloatArray, Input } from "../../types.js";
 import { type CtcBatch, type CtcLayout, type CtcSample, OF_LOGITS, readLogits } from "./sequences.js";
@@ -93,7 +93,7 @@ export function ctcGreedyDecode(logits: CtcSample, options?: CtcDecodeOptions): 
 export function ctcGreedyDecode(logits: CtcBatch, options?: CtcDecodeOptions): CtcLabelling[];
 export function ctcGreedyDecode(logits: Input, options?: CtcDecodeOptions): CtcLabelling | CtcLabelling[];
 export function ctcGreedyDecode(logits: Input, options?: CtcDecodeOptions): CtcLabelling | CtcLabelling[] {
-  return decode("ctcGreedyDecode", OF_LOGITS, logits, options, (sample): Labelling => greedyDecode(sample));
+  return decode("ctcGreedyDecode", OF_LOGITS, logits, options, greedyDecode);
 }
 
 const beam = {
@@ -147,7 +147,7 @@ export function ctcBeamDecode(logits: Input, options?: CtcBeamOptions): CtcLabel
       extend: extend && ((prefix, label) => scoreOf("extend", extend(prefix, label))),
       finish: finish && ((labels) => scoreOf("finish", finish([...labels]))),
     });
-    const hooked = extend !== undefined || finish !== undefined;
+    const hooked = (extend ?? finish) !== undefined;
     return found.map(({ labels, logProb, score }: Scored) =>
       hooked ? { labels, logProb, score } : { labels, logProb },
     );

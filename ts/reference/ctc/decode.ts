@@ -69,16 +69,16 @@ const add = (a: number, b: number): number => {
   return most === -Infinity ? most : most + Math.log1p(Math.exp(-Math.abs(a - b)));
 };
 
-function node(parent: Prefix | undefined, label: number, added: number): Prefix {
+function node(parent: Prefix | undefined, label: number, added: number, whole = -Infinity): Prefix {
   return {
     parent,
     label,
     added,
     children: undefined,
-    inBlank: -Infinity,
+    inBlank: whole,
     inLabel: -Infinity,
-    whole: -Infinity,
-    score: -Infinity,
+    whole,
+    score: whole,
     nextInBlank: -Infinity,
     nextInLabel: -Infinity,
   };
@@ -98,12 +98,8 @@ export function beamDecode(sample: Sample, beam: Beam): Scored[] {
   const { steps, classes, blank, logits, at, max, log, known } = sample;
   const { extend, finish, labelThreshold, beamThreshold, beamWidth, topK } = beam;
   if (known !== 0) return [{ labels: [], logProb: known, score: known }];
-  const root = node(undefined, blank, 0);
-  root.inBlank = 0;
-  root.whole = 0;
-  root.score = 0;
   // best first
-  let prefixes = new Set([root]);
+  let prefixes = new Set([node(undefined, blank, 0, 0)]);
   const logp = new Float64Array(classes);
   /** The log-probability of all paths that put a label behind a prefix: the same label again is a new one only behind a blank. */
   const extended = (p: Prefix, c: number): number =>
