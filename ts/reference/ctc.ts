@@ -110,12 +110,13 @@ export function pass(sample: Sample, visit?: (step: number, occupancy: Float64Ar
   if (known !== 0) return known;
   const width = symbols.length;
   const last = width - 3;
-  // rows of alpha: the one that each block of steps begins with, and behind them those within one block
-  const block = visit !== undefined && steps * width <= KEPT ? steps + 1 : 1 + Math.floor(Math.sqrt(steps));
-  const firsts = 1 + Math.floor(steps / block);
+  // rows of alpha: the one that each block of steps begins with, and behind them those within one block; for the loss alone two in turn
+  const isKept = steps * width <= KEPT;
+  const block = visit === undefined ? 2 : isKept ? steps + 1 : 1 + Math.floor(Math.sqrt(steps));
+  const firsts = visit === undefined ? 1 : 1 + Math.floor(steps / block);
   /** Where alpha is after so many steps. */
   const alpha = (made: number): number =>
-    (made % block === 0 ? made / block : firsts - 1 + (made % block)) * width;
+    (made % block === 0 ? (made / block) % firsts : firsts - 1 + (made % block)) * width;
   /** And beta, where so many are left before it. */
   const beta = (left: number): number => (firsts - 1 + block + (left % 2)) * width;
   const mantissas = new Float64Array((firsts + block + 1) * width);
