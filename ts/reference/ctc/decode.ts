@@ -16,8 +16,7 @@ export function greedyDecode(sample: Sample): Labelling {
   let last = blank;
   for (let t = 0; t < steps; t++) {
     const row = at(t, classes);
-    let best = 0;
-    while (best < classes - 1 && logits[row + best] !== max[t]) best++;
+    const best = logits.indexOf(max[t] as number, row) - row;
     logProb -= log[t] as number;
     if (best !== blank && best !== last) labels.push(best);
     last = best;
