@@ -14,10 +14,10 @@ export interface Option<T> {
 }
 
 /** A number; `least` and `most` are allowed themselves, `above` is not. NaN is refused. */
-export function number(
-  fallback: number,
+export function number<F extends number | undefined>(
+  fallback: F,
   limits: { least?: number; above?: number; most?: number; integer?: boolean } = {},
-): Option<number> {
+): Option<F | number> {
   const { least = -Infinity, above, most = Infinity, integer = false } = limits;
   const words = [integer ? "a whole number" : "a number"];
   if (least > -Infinity) words.push(`from ${least} on`);

@@ -156,8 +156,8 @@ const aligned = /* @__PURE__ */ define<
   inputs: [{ name: "logits" }, { name: "targets", raw: true }],
   options: {
     ...OF_TARGETS,
-    frameDuration: { ...number(0, { above: 0 }), fallback: undefined },
-    separator: { ...number(0, { least: 0, integer: true }), fallback: undefined },
+    frameDuration: number(undefined, { above: 0 }),
+    separator: number(undefined, { least: 0, integer: true }),
   },
   mapping: true,
   plain: true,
