@@ -9,7 +9,7 @@ import {
   type InputRow,
   sameRank,
 } from "../define.js";
-import { arrayOf, describe, fail, quoted, shapeText, wrongShape, wrongType } from "../errors.js";
+import { arrayOf, describe, fail, isRecord, quoted, shapeText, wrongShape, wrongType } from "../errors.js";
 import {
   broadcastShape,
   broadcastStrides,
@@ -25,40 +25,37 @@ import type { Measured, VectorsReference } from "../reference/vectors.js";
 import * as reference from "../reference/vectors.js";
 import type { Input, Loss, Mapping } from "../types.js";
 
-/** What goes in: two vectors, two and a target per pair, three. */
-type Layout = "pairs" | "labelled pairs" | "triplets";
-
 interface Plan extends Lengths {
   /** What a caller's own distance gave: it is called before arrays are placed, for it may call this library itself. */
-  readonly measured: Measured | undefined;
+  readonly measured: readonly Measured[] | undefined;
 }
 
 const SIGNS: Domain = { input: 2, kind: 1, holds: (t) => t === 1 || t === -1, expected: "1 or -1" };
 
-/** The family. */
-const vectors = /* @__NO_SIDE_EFFECTS__ */ (layout: Layout): Family<Plan, VectorsReference> => ({
+/** The family: all inputs are vectors, or the third is a target for each pair. */
+const vectors = /* @__NO_SIDE_EFFECTS__ */ (isLabelled = false): Family<Plan, VectorsReference> => ({
   door,
   plan(call) {
-    const inputs = layout === "triplets" ? 3 : 2;
-    if (layout !== "pairs") sameRank(call, inputs);
-    const target = layout === "labelled pairs" ? call.input(2) : undefined;
+    const { where, inputs } = call;
+    const target = isLabelled ? call.input(2) : undefined;
+    const sets = isLabelled ? 2 : inputs.length;
+    if (inputs.length === 3) sameRank(call, sets);
     if (target !== undefined) checkTargetRank(call, target);
-    const pairs = broadcastInputs(call, inputs);
+    const pairs = broadcastInputs(call, sets);
     const length = pairs[pairs.length - 1] ?? 1;
     const rows = pairs.slice(0, -1);
     // there is one loss per vector and target
     const leading = target === undefined ? rows : broadcastShape(rows, target.shape);
-    if (leading === undefined) wrongShape(call.where, target as Operand, shapeText(rows));
+    if (leading === undefined) wrongShape(where, target as Operand, shapeText(rows));
     const shape = target === undefined ? pairs : [...leading, length];
     const count = sizeOf(leading);
-    if (length === 0 && count > 0) wrongShape(call.where, call.input(0), "vectors of at least one number");
+    if (length === 0 && count > 0) wrongShape(where, call.input(0), "vectors of at least one number");
     call.losses(leading);
     const { distance } = call.options;
     const measured =
       typeof distance === "function" ? measure(call, distance as Distance, shape, length) : undefined;
     call.planned = measured !== undefined;
-    for (let i = 0; i < 3; i++)
-      call.take(i < inputs && measured === undefined ? call.inputs[i] : undefined, shape);
+    for (let i = 0; i < 3; i++) call.take(i < sets && !call.planned ? inputs[i] : undefined, shape);
     call.checked = call.take(target, leading);
     call.domain = target && SIGNS;
     call.valueSlot();
@@ -78,64 +75,58 @@ function checkTargetRank(call: Call, target: Operand): void {
   wrongShape(call.where, target, rank === 1 ? "one number" : "[N]: one number per pair", "RANK");
 }
 
-/** Asks a caller's own distance for the pairs of each triplet, on copies of their vectors. */
-function measure(call: Call, distance: Distance, shape: readonly number[], length: number): Measured {
-  const copies = call.inputs.map((input) => copyOf(call.where, input as Operand, shape));
-  const pairs = [
-    [0, 1],
-    [0, 2],
-    [1, 2],
-  ].slice(0, call.options.swap === true ? 3 : 2) as [number, number][];
-  const size = pairs.length * sizeOf(shape);
-  const measured = {
-    distances: new Float64Array(length && size / length),
-    gradX: new Float64Array(size),
-    gradY: new Float64Array(size),
-  };
-  let next = 0;
-  for (let first = 0; first < sizeOf(shape); first += length) {
-    const vector = (i: number) => (copies[i] as Float64Array).slice(first, first + length);
-    for (const [x, y] of pairs) readDistance(call, distance(vector(x), vector(y)), measured, next++, length);
-  }
-  return measured;
-}
+/** The pairs of a triplet that have a distance; the last of them where the negative may be swapped. */
+const PAIRS = [
+  [0, 1],
+  [0, 2],
+  [1, 2],
+] as const;
+const SLOPES = ["gradX", "gradY"] as const;
 
-function copyOf(where: string, { data, shape }: Operand, wide: readonly number[]): Float64Array {
-  const copy = made(where, Float64Array, sizeOf(wide));
-  walk({ shape: wide, strides: broadcastStrides(shape, wide) as number[] }, (i, j) => {
-    copy[i] = Number(data[j]);
+/**
+ * Asks a caller's own distance for the pairs of all triplets, on copies of their vectors, and copies what it gave, if it is what it should
+ * have given: it may use its arrays again.
+ */
+function measure(call: Call, distance: Distance, shape: readonly number[], length: number): Measured[] {
+  const { where, gradients, inputs, options } = call;
+  const size = sizeOf(shape);
+  const copies = (inputs as Operand[]).map(({ data, shape: own }) => {
+    const copy = made(where, Float64Array, size);
+    walk({ shape, strides: broadcastStrides(own, shape) as number[] }, (i, j) => {
+      copy[i] = Number(data[j]);
+    });
+    return copy;
   });
-  return copy;
-}
-
-/** Copies what a caller's distance gave, if it is what it should have given: it may use its arrays again. */
-function readDistance(
-  { where, gradients }: Call,
-  given: DistanceAndGrad,
-  to: Measured,
-  at: number,
-  length: number,
-): void {
-  if (typeof given !== "object" || given === null)
-    wrongType(where, "distance(x, y)", given, "an object { value, gradX, gradY }");
-  // each property is asked for once: what was checked is what is used
-  const { value, gradX, gradY } = given;
-  if (typeof value !== "number") wrongType(where, "distance(x, y).value", value, "a number");
-  to.distances[at] = value;
-  const copy = (name: "gradX" | "gradY", slopes: unknown): void => {
-    const argument = `distance(x, y).${name}`;
-    if (!Array.isArray(slopes) && !isTyped(slopes)) wrongType(where, argument, slopes, arrayOf(length));
-    const own = slopes.length;
-    if (own !== length) wrongLength(where, argument, own, length);
-    for (let i = 0; i < length; i++) {
-      const slope: unknown = slopes[i];
-      if (typeof slope !== "number") wrongType(where, argument, slope, "a number", `[${i}]`);
-      to[name][at * length + i] = slope;
+  return PAIRS.slice(0, options.swap === true ? 3 : 2).map(([x, y]) => {
+    const measured = {
+      distances: new Float64Array(size),
+      gradX: new Float64Array(size),
+      gradY: new Float64Array(size),
+    };
+    for (let first = 0; first < size; first += length) {
+      const vector = (i: number) => (copies[i] as Float64Array).slice(first, first + length);
+      const given = distance(vector(x), vector(y));
+      if (!isRecord(given)) wrongType(where, "distance(x, y)", given, "an object { value, gradX, gradY }");
+      // each property is asked for once: what was checked is what is used
+      const { value } = given;
+      if (typeof value !== "number") wrongType(where, "distance(x, y).value", value, "a number");
+      measured.distances[first] = value;
+      for (const name of gradients ? SLOPES : []) {
+        const argument = `distance(x, y).${name}`;
+        const slopes: unknown = given[name];
+        if (!Array.isArray(slopes) && !isTyped(slopes)) wrongType(where, argument, slopes, arrayOf(length));
+        const own = slopes.length;
+        const to = measured[name];
+        if (own !== length) wrongLength(where, argument, own, length);
+        for (let i = 0; i < length; i++) {
+          const slope: unknown = slopes[i];
+          if (typeof slope !== "number") wrongType(where, argument, slope, "a number", `[${i}]`);
+          to[first + i] = slope;
+        }
+      }
     }
-  };
-  if (!gradients) return;
-  copy("gradX", gradX);
-  copy("gradY", gradY);
+    return measured;
+  });
 }
 
 const PAIR: readonly InputRow[] = [
@@ -179,7 +170,7 @@ export const pairwiseDistance: Mapping<[x1: Input, x2: Input], "x1" | "x2", Pair
     inputs: PAIR,
     options: { p: number(2, { least: 1 }), eps: number(1e-6) },
     mapping: true,
-    family: vectors("pairs"),
+    family: vectors(),
     reference: reference.pairwiseDistance,
   });
 
@@ -204,7 +195,7 @@ export const cosineSimilarity: Mapping<[x1: Input, x2: Input], "x1" | "x2"> = /*
   name: "cosineSimilarity",
   inputs: PAIR,
   mapping: true,
-  family: vectors("pairs"),
+  family: vectors(),
   reference: reference.cosineSimilarity,
 });
 
@@ -244,7 +235,7 @@ export const cosineEmbeddingLoss: Loss<
     { name: "target", labels: true },
   ],
   options: { margin: number(0) },
-  family: vectors("labelled pairs"),
+  family: vectors(true),
   reference: reference.cosineEmbeddingLoss,
 });
 
@@ -292,7 +283,7 @@ export const tripletMarginLoss: Loss<
     eps: number(1e-6),
     swap: flag(false),
   },
-  family: vectors("triplets"),
+  family: vectors(),
   reference: reference.tripletMarginLoss,
 });
 
@@ -369,7 +360,7 @@ export const tripletMarginWithDistanceLoss: Loss<
     margin: number(1, { above: 0 }),
     swap: flag(false),
   },
-  family: vectors("triplets"),
+  family: vectors(),
   reference: reference.tripletMarginWithDistanceLoss,
   parameters: ["distance", "margin", "eps", "swap"],
 });

@@ -4,7 +4,7 @@
  */
 import { addUp } from "../math.js";
 import type { FloatArray } from "../types.js";
-import { add, cosine, cosineDistance, lpDistance, type Measure, smoothCosine } from "./vectors/measures.js";
+import { add, type Between, cosine, cosineDistance, lpDistance, smoothCosine } from "./vectors/measures.js";
 
 /** How the vectors lie, and what multiplies each gradient. */
 export interface Vectors {
@@ -13,8 +13,8 @@ export interface Vectors {
   readonly scale: number;
   /** The options as numbers, in the order of the kernel's. */
   readonly parameters: readonly number[];
-  /** What a caller's own distance gave. */
-  readonly measured?: Measured | undefined;
+  /** What a caller's own distance gave, for each pair of a triplet. */
+  readonly measured?: readonly Measured[] | undefined;
 }
 
 /** What a function of pairs or triples of vectors reads and writes. Arrays that are not given or not asked for are undefined. */
@@ -50,12 +50,12 @@ export function runVectors(f: VectorsReference, v: Vectors, arrays: Arrays): num
 
 /** A measure of pairs. */
 const ofPairs =
-  (measure: (v: Vectors) => Measure): VectorsReference =>
+  (measure: (v: Vectors) => Between): VectorsReference =>
   (v, [a, b, , , , gradA, gradB]) => {
-    const { of, pull } = measure(v);
-    return (upstream, first) => {
-      const value = of(a, first, b, first, 0);
-      pull(upstream, value, a, first, b, first, gradA, gradB, 0);
+    const { of, pull } = measure(v)(a, b, gradA, gradB);
+    return (upstream, at) => {
+      const value = of(at, at);
+      pull(upstream, value, at, at);
       return value;
     };
   };
@@ -70,36 +70,36 @@ export const cosineSimilarity: VectorsReference = /* @__PURE__ */ ofPairs(({ len
 
 /** 1 - cos where the target is 1, max(0, cos - margin) where it is -1. Parameter: margin. */
 export const cosineEmbeddingLoss: VectorsReference = (v, [a, b, , target, , gradA, gradB]) => {
-  const { of, pull } = smoothCosine(v.length);
+  const { of, pull } = smoothCosine(v.length)(a, b, gradA, gradB);
   const margin = v.parameters[0] as number;
-  return (upstream, first, row) => {
-    const cos = of(a, first, b, first, 0);
+  return (upstream, at, row) => {
+    const cos = of(at, at);
     const isAlike = target?.[row] === 1;
-    if (isAlike || !(cos < margin))
-      pull(isAlike ? -upstream : upstream, cos, a, first, b, first, gradA, gradB, 0);
+    if (isAlike || !(cos < margin)) pull(isAlike ? -upstream : upstream, cos, at, at);
     return isAlike ? 1 - cos : Math.max(0, cos - margin);
   };
 };
 
 /** max(0, margin + d(a, p) - d(a, n)), with `swap` the least of d(a, n) and d(p, n) in its place. */
 const triplets =
-  (distance: (v: Vectors) => Measure): VectorsReference =>
-  (v, [a, p, negative, , , gradA, gradB, gradC]) => {
-    const { of, pull } = distance(v);
-    const n = negative as FloatArray;
+  (distance: (v: Vectors) => Between): VectorsReference =>
+  (v, [a, p, n, , , gradA, gradB, gradC]) => {
+    const between = distance(v);
+    const positive = between(a, p, gradA, gradB);
+    const far = between(a, n as FloatArray, gradA, gradC, 1);
+    const swapped = between(p, n as FloatArray, gradB, gradC, 2);
     const [, margin, , swap] = v.parameters as [number, number, number, number];
     return (upstream, at) => {
-      const near = of(a, at, p, at, 0);
-      const far = of(a, at, n, at, 1);
-      const swapped = swap === 1 ? of(p, at, n, at, 2) : Infinity;
-      const least = swap === 1 ? Math.min(far, swapped) : far;
-      const z = margin + near - least;
+      const toPositive = positive.of(at, at);
+      const toNegative = far.of(at, at);
+      const across = swap === 1 ? swapped.of(at, at) : Infinity;
+      const z = margin + toPositive - Math.min(toNegative, across);
       if (!(z < 0)) {
         // the slope of the least of two equal distances is shared
-        const part = swap === 0 ? 1 : far === swapped ? 0.5 : far > swapped ? 0 : 1;
-        pull(upstream, near, a, at, p, at, gradA, gradB, 0);
-        if (part > 0) pull(-upstream * part, far, a, at, n, at, gradA, gradC, 1);
-        if (part < 1) pull(-upstream * (1 - part), swapped, p, at, n, at, gradB, gradC, 2);
+        const part = toNegative > across ? 0 : toNegative === across && swap === 1 ? 0.5 : 1;
+        positive.pull(upstream, toPositive, at, at);
+        if (part > 0) far.pull(-upstream * part, toNegative, at, at);
+        if (part < 1) swapped.pull(-upstream * (1 - part), across, at, at);
       }
       return Math.max(0, z);
     };
@@ -110,32 +110,34 @@ export const tripletMarginLoss: VectorsReference = /* @__PURE__ */ triplets(({ l
   lpDistance(length, parameters[0] as number, parameters[2] as number),
 );
 
-/** What a caller's own distance gave: for each triplet those of its pairs side by side, with their gradients where they are wanted. */
+/** What a caller's own distance gave for one of the pairs of each triplet, with its gradients where they are wanted. */
 export interface Measured {
+  /** Each stands where its vectors begin. */
   readonly distances: Float64Array;
   readonly gradX: Float64Array;
   readonly gradY: Float64Array;
 }
 
 /** Distances that were measured beforehand. */
-function measuredDistance({ count, length }: Vectors, measured: Measured): Measure {
-  const pairs = measured.distances.length / count;
-  return {
-    of: (_x, i, _y, _j, pair) => measured.distances[(i / length) * pairs + pair] as number,
-    pull(factor, _value, _x, i, _y, j, gradX, gradY, pair) {
-      const at = i * pairs + pair * length;
-      for (let k = 0; k < length; k++) {
-        add(gradX, i + k, factor * (measured.gradX[at + k] as number));
-        add(gradY, j + k, factor * (measured.gradY[at + k] as number));
-      }
-    },
+const measuredDistance =
+  (length: number, measured: readonly Measured[]): Between =>
+  (_x, _y, gradX, gradY, pair = 0) => {
+    const given = measured[pair] as Measured;
+    return {
+      of: (i) => given.distances[i] as number,
+      pull(factor, _value, i) {
+        for (let k = i; k < i + length; k++) {
+          add(gradX, k, factor * (given.gradX[k] as number));
+          add(gradY, k, factor * (given.gradY[k] as number));
+        }
+      },
+    };
   };
-}
 
 /** The distance is Euclidean, that of cosines, or Manhattan's. Parameters: the distance as 0, 1, 2; margin, nothing, swap. */
 export const tripletMarginWithDistanceLoss: VectorsReference = /* @__PURE__ */ triplets((v) => {
   const { length, parameters, measured } = v;
-  if (measured !== undefined) return measuredDistance(v, measured);
-  const [kind] = parameters;
-  return kind === 1 ? cosineDistance(length) : lpDistance(length, kind === 0 ? 2 : 1, 1e-6);
+  if (measured !== undefined) return measuredDistance(length, measured);
+  if (parameters[0] === 1) return cosineDistance(length);
+  return lpDistance(length, parameters[0] === 0 ? 2 : 1, 1e-6);
 });
