@@ -44,7 +44,7 @@ export const supervisedContrastiveLoss: BatchLoss<SupervisedContrastiveOptions> 
   ],
   options: { temperature },
   family: many((call) => planBatch(call, call.parameters), finishBatch),
-  reference: reference.supervisedContrastive,
+  reference: reference.contrastive,
 });
 
 /** Options of {@link infoNceLoss}. */
@@ -87,5 +87,5 @@ export const infoNceLoss: Loss<[query: Input, key: Input], "query" | "key", Info
       call.losses([rows]);
       return sets;
     }),
-    reference: reference.infoNce,
+    reference: reference.contrastive,
   });
