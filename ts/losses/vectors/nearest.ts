@@ -1,6 +1,6 @@
 /** Search: the nearest of many vectors. */
 import { define, isWhole } from "../../define.js";
-import { fail, wrongType } from "../../errors.js";
+import { describe, fail } from "../../errors.js";
 import { made } from "../../input.js";
 import { choice } from "../../options.js";
 import * as reference from "../../reference/vectors/nearest.js";
@@ -45,9 +45,10 @@ const search: Search = /* @__PURE__ */ define({
     const sets = readSets(call);
     const { rows, columns, parameters } = sets;
     const [, , k] = call.raw;
-    const expected = `a whole number from 1 to ${columns}, the vectors of index`;
-    if (typeof k !== "number") wrongType(call.where, "k", k, expected);
-    if (!isWhole(k, 1, columns + 1)) fail("RANGE", call.where, "k", String(k), expected);
+    if (!isWhole(k, 1, columns + 1)) {
+      const expected = `a whole number from 1 to ${columns}, the vectors of index`;
+      fail(typeof k === "number" ? "RANGE" : "TYPE", call.where, "k", describe(k), expected);
+    }
     call.losses([rows, k]);
     const indices = made(call.where, Int32Array, rows * k);
     call.extras = { indices };

@@ -1,10 +1,12 @@
 /** Search as plain loops in double precision: what the kernel computes is defined here; the js engine runs it. */
 import type { FloatArray } from "../../types.js";
 import type { ManyReference } from "./many.js";
-import { dot, squaredDistance } from "./measures.js";
+import { dot, normOf, squaredDistance } from "./measures.js";
 
 /** ||a - b||, 1 - cos, -a b: the numbers of the kernel. */
 const METRIC = { cosine: 1, dot: 2 } as const;
+/** What each norm is taken as at least. */
+const FLOOR = 1e-8;
 
 /**
  * The k nearest items of each query: the nearest first, of several at one distance the first; what is NaN comes last.
@@ -12,15 +14,18 @@ const METRIC = { cosine: 1, dot: 2 } as const;
  */
 export const nearest: ManyReference = (
   { rows: queries, columns: items, length, parameters },
-  [a, index, , values, , , , found],
+  [a, b, , distances, , , , indices],
 ) => {
   const [k, metric] = parameters as [number, number];
-  const [b, distances, indices] = [index as FloatArray, values as FloatArray, found as Int32Array];
-  const norm = (x: FloatArray, i: number): number => Math.max(Math.sqrt(dot(x, i, x, i, length)), 1e-8);
   const distanceOf = (i: number, j: number): number => {
-    if (metric === METRIC.dot) return -dot(a, i, b, j, length);
-    if (metric === METRIC.cosine) return 1 - dot(a, i, b, j, length) / (norm(a, i) * norm(b, j));
-    return Math.sqrt(squaredDistance(a, i, b, j, length));
+    if (metric === METRIC.dot) return -dot(a, i, b as FloatArray, j, length);
+    if (metric === METRIC.cosine)
+      return (
+        1 -
+        dot(a, i, b as FloatArray, j, length) /
+          (normOf(a, i, length, FLOOR) * normOf(b as FloatArray, j, length, FLOOR))
+      );
+    return Math.sqrt(squaredDistance(a, i, b as FloatArray, j, length));
   };
   for (let i = 0; i < queries; i++) {
     // the best so far, in order; the rank of NaN is the last
@@ -29,14 +34,14 @@ export const nearest: ManyReference = (
       const distance = distanceOf(i * length, j * length);
       const rank = Number.isNaN(distance) ? Infinity : distance;
       let at = best.length;
-      if (at === k && rank >= (best[k - 1] as Best).rank) continue;
       while (at > 0 && rank < (best[at - 1] as Best).rank) at--;
+      if (at === k) continue;
       best.splice(at, 0, { distance, rank, index: j });
       if (best.length > k) best.pop();
     }
     best.forEach(({ distance, index }, n) => {
-      indices[i * k + n] = index;
-      distances[i * k + n] = distance;
+      (indices as Int32Array)[i * k + n] = index;
+      (distances as FloatArray)[i * k + n] = distance;
     });
   }
   return 0;
