@@ -61,9 +61,9 @@ function readSet(where: string, set: Operand): readonly [count: number, length: 
  * The labels of a batch, renumbered from 0 on in the order in which they appear: only whether two are the same counts. The input is
  * `raw`, so that plain numbers for labels do not make the call one of double precision.
  */
-export function readClasses(call: Call, i: number, count: number): Int32Array {
-  const labels = readOperand(call.where, "labels", call.raw[i]);
-  const { name, data, shape } = labels;
+export function readClasses(call: Call, count: number): Int32Array {
+  const labels = readOperand(call.where, "labels", call.raw[1]);
+  const { data, shape } = labels;
   if (shape.length !== 1 || data.length !== count)
     wrongShape(call.where, labels, `one label per vector: [${count}]`);
   const classes = new Map<number | bigint, number>();
@@ -72,7 +72,7 @@ export function readClasses(call: Call, i: number, count: number): Int32Array {
     // a bigint as it is: two of them may be one number
     const label = data[k] as number | bigint;
     if (typeof label === "number" && !Number.isInteger(label))
-      fail("LABEL", call.where, name, describe(data[k]), "a whole number", placeOf(k, shape));
+      fail("LABEL", call.where, "labels", describe(data[k]), "a whole number", placeOf(k, shape));
     let known = classes.get(label);
     if (known === undefined) {
       known = classes.size;

@@ -12,7 +12,7 @@ const MINING = { hard: 0, semiHard: 1, all: 2 } as const;
 export function planBatch(call: Call, parameters: readonly number[]): Plan {
   const sets = readSets(call);
   const { rows } = sets;
-  const labels = readClasses(call, 1, rows);
+  const labels = readClasses(call, rows);
   call.lossShape = [rows];
   const mean = call.reduction === "mean" ? 1 : 0;
   return Object.assign(sets, { labels, parameters: [...parameters, mean], stats: new Float64Array(2) });
