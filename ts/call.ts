@@ -3,7 +3,16 @@
  * door's arguments. What an engine needs is all here; which engine answers is not known yet.
  */
 import { addressOf, lodgedData, viewAnew } from "#engine";
-import { arrayOf, checkChoice, describe, fail, isRecord, shapeText, wrongShape, wrongType } from "./errors.js";
+import {
+  arrayOf,
+  checkChoice,
+  describe,
+  fail,
+  isRecord,
+  shapeText,
+  wrongShape,
+  wrongType,
+} from "./errors.js";
 import {
   broadcastShape,
   broadcastStrides,

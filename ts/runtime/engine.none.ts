@@ -21,7 +21,8 @@ export function engine(): EngineInfo {
 /** Refuses all engines but `"js"` and `"auto"`. */
 export function setEngine(name: "wasm" | "js" | "auto"): void {
   checkChoice("setEngine", "name", name, ["wasm", "js", "auto"]);
-  if (name === "wasm") fail("ENGINE", "setEngine", "name", '"wasm"', `an engine that can run here: ${reason}`);
+  if (name === "wasm")
+    fail("ENGINE", "setEngine", "name", '"wasm"', `an engine that can run here: ${reason}`);
 }
 
 /** Ready from the start. */
