@@ -68,14 +68,13 @@ export interface CtcAlignOptions {
   separator?: number | undefined;
 }
 
-interface Results {
+interface Plan extends Read {
   readonly scores: Float64Array;
   readonly path: Int32Array;
   readonly starts: Int32Array;
   readonly ends: Int32Array;
   readonly logProbs: Float64Array;
 }
-type Plan = Read & Results;
 
 /** The options that are the alignment's own. */
 interface Own {
@@ -93,19 +92,16 @@ const family: Family<Plan, AlignReference> = {
       const expected = `a class index in [0, ${classes}) that is not the blank`;
       fail("NUMBER", call.where, "separator", String(separator), expected);
     }
-    // in the order of the kernel's arguments
-    const results: Results = {
-      scores: new Float64Array(samples),
-      path: new Int32Array(samples * steps),
-      starts: new Int32Array(samples * labels),
-      ends: new Int32Array(samples * labels),
-      logProbs: new Float64Array(samples * labels),
-    };
-    for (const result of Object.values(results)) call.own(result, true);
+    const scores = new Float64Array(samples);
+    const path = new Int32Array(samples * steps);
+    const starts = new Int32Array(samples * labels);
+    const ends = new Int32Array(samples * labels);
+    const logProbs = new Float64Array(samples * labels);
+    for (const result of [scores, path, starts, ends, logProbs]) call.own(result, true);
     // the scores come back with the rest: there is no value beside them
     call.lossShape = [0];
     call.valueSlot();
-    return Object.assign(read, results);
+    return Object.assign(read, { scores, path, starts, ends, logProbs });
   },
   finish(call, plan) {
     const alignments = Array.from({ length: plan.samples }, (_, n) => alignment(call, plan, n));

@@ -130,7 +130,9 @@ function readLengths(
 
 /** The longest of some lengths, or `least`. */
 export function longestOf(lengths: Int32Array, least = 0): number {
-  return lengths.reduce((most, length) => Math.max(most, length), least);
+  let most = least;
+  for (let n = 0; n < lengths.length; n++) most = Math.max(most, lengths[n] as number);
+  return most;
 }
 
 /** The logits, targets and lengths of a call, read. */
