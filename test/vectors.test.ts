@@ -297,6 +297,13 @@ for (const engine of ENGINES) {
         expect(Array.from(grads.input2.data, Math.abs)).toEqual([0, 0]);
       }
     });
+    check("a vector is not closer to itself than can be", () => {
+      const random = randomStream(5);
+      for (let n = 0; n < 200; n++) {
+        const x = Array.from({ length: 8 }, () => 2000 * random() - 1000);
+        expect(cosineEmbeddingLoss(x, x, 1)).toBeGreaterThanOrEqual(0);
+      }
+    });
     check("equal largest differences share the slope, equal distances of a swap too", () => {
       // a p beyond any precision is as Infinity
       for (const p of [1e31, 1e300, Infinity]) {
@@ -451,6 +458,15 @@ for (const engine of ENGINES) {
       expectClose(grads.anchor.data, [3, 3, 0, -3], 1e-15, "anchor");
       expectClose(grads.positive.data, [3, 0, 0, 3], 1e-15, "positive");
       expectClose(grads.negative.data, [-6, -3, 0, 0], 1e-15, "negative");
+    });
+    check("it is asked triplet by triplet, of each for its pairs", () => {
+      const asked: string[] = [];
+      const noted: Distance = (x, y) => {
+        asked.push(`${x}|${y}`);
+        return squared(x, y);
+      };
+      tripletMarginWithDistanceLoss(a, p, n, { distance: noted, swap: true });
+      expect(asked).toEqual(["0,0|1,0", "0,0|2,1", "1,0|2,1", "1,1|1,2", "1,1|1,1", "1,2|1,1"]);
     });
     check("values alone need no gradients, and float32 stays float32", () => {
       const plain: Distance = (x, y) => ({ value: squared(x, y).value });

@@ -9,7 +9,7 @@ import {
   type InputRow,
   sameRank,
 } from "../define.js";
-import { arrayOf, describe, fail, isRecord, quoted, shapeText, wrongShape, wrongType } from "../errors.js";
+import { arrayOf, describe, fail, quoted, shapeText, wrongShape, wrongType } from "../errors.js";
 import {
   broadcastShape,
   broadcastStrides,
@@ -39,6 +39,7 @@ const vectors = /* @__NO_SIDE_EFFECTS__ */ (isLabelled = false): Family<Plan, Ve
     const { where, inputs } = call;
     const target = isLabelled ? call.input(2) : undefined;
     const sets = isLabelled ? 2 : inputs.length;
+    // functions of pairs broadcast over axes as well, the losses, which have three inputs, do not: as PyTorch
     if (inputs.length === 3) sameRank(call, sets);
     if (target !== undefined) checkTargetRank(call, target);
     const pairs = broadcastInputs(call, sets);
@@ -97,36 +98,38 @@ function measure(call: Call, distance: Distance, shape: readonly number[], lengt
     });
     return copy;
   });
-  return PAIRS.slice(0, options.swap === true ? 3 : 2).map(([x, y]) => {
-    const measured = {
-      distances: new Float64Array(size),
-      gradX: new Float64Array(size),
-      gradY: new Float64Array(size),
-    };
-    for (let first = 0; first < size; first += length) {
-      const vector = (i: number) => (copies[i] as Float64Array).slice(first, first + length);
-      const given = distance(vector(x), vector(y));
-      if (!isRecord(given)) wrongType(where, "distance(x, y)", given, "an object { value, gradX, gradY }");
+  const pairs = PAIRS.slice(0, options.swap === true ? 3 : 2);
+  const measured = pairs.map(() => ({
+    distances: new Float64Array(size / length || 0),
+    gradX: new Float64Array(size),
+    gradY: new Float64Array(size),
+  }));
+  for (let first = 0; first < size; first += length) {
+    const vector = (i: number) => (copies[i] as Float64Array).slice(first, first + length);
+    pairs.forEach(([x, y], pair) => {
+      const to = measured[pair] as Measured;
+      const given: unknown = distance(vector(x), vector(y));
+      if (typeof given !== "object" || given === null)
+        wrongType(where, "distance(x, y)", given, "an object { value, gradX, gradY }");
       // each property is asked for once: what was checked is what is used
-      const { value } = given;
+      const { value } = given as { value?: unknown };
       if (typeof value !== "number") wrongType(where, "distance(x, y).value", value, "a number");
-      measured.distances[first] = value;
+      to.distances[first / length] = value;
       for (const name of gradients ? SLOPES : []) {
         const argument = `distance(x, y).${name}`;
-        const slopes: unknown = given[name];
+        const slopes = (given as Record<string, unknown>)[name];
         if (!Array.isArray(slopes) && !isTyped(slopes)) wrongType(where, argument, slopes, arrayOf(length));
         const own = slopes.length;
-        const to = measured[name];
         if (own !== length) wrongLength(where, argument, own, length);
         for (let i = 0; i < length; i++) {
           const slope: unknown = slopes[i];
           if (typeof slope !== "number") wrongType(where, argument, slope, "a number", `[${i}]`);
-          to[first + i] = slope;
+          to[name][first + i] = slope;
         }
       }
-    }
-    return measured;
-  });
+    });
+  }
+  return measured;
 }
 
 const PAIR: readonly InputRow[] = [

@@ -112,7 +112,7 @@ export const tripletMarginLoss: VectorsReference = /* @__PURE__ */ triplets(({ l
 
 /** What a caller's own distance gave for one of the pairs of each triplet, with its gradients where they are wanted. */
 export interface Measured {
-  /** Each stands where its vectors begin. */
+  /** One for each triplet. */
   readonly distances: Float64Array;
   readonly gradX: Float64Array;
   readonly gradY: Float64Array;
@@ -124,7 +124,7 @@ const measuredDistance =
   (_x, _y, gradX, gradY, pair = 0) => {
     const given = measured[pair] as Measured;
     return {
-      of: (i) => given.distances[i] as number,
+      of: (i) => given.distances[i / length] as number,
       pull(factor, _value, i) {
         for (let k = i; k < i + length; k++) {
           add(gradX, k, factor * (given.gradX[k] as number));

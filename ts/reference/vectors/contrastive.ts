@@ -66,7 +66,8 @@ export const contrastive: ManyReference = (
   const second = b === undefined ? first : unitVectors(b, length);
   const isAlike = (i: number, j: number): boolean =>
     labels === undefined ? j === i : j !== i && labels[j] === labels[i];
-  const ways = labels === undefined && option === 1 ? 2 : 1;
+  const isSymmetric = labels === undefined && option === 1;
+  const isMean = labels !== undefined && option === 1;
   const logits = new Float64Array(count);
   let counted = 0;
   const sum = addUp(count, 1, upstream, values, (i, up) => {
@@ -78,7 +79,8 @@ export const contrastive: ManyReference = (
     /** Adds the cross-entropy of the i-th of x, and `up` times its gradient. */
     const attract = ({ data: x, gradient: gradX }: Units, { data: y, gradient: gradY }: Units): void => {
       for (let j = 0; j < count; j++)
-        logits[j] = x === y && j === i ? -Infinity : dot(x, i * length, y, j * length, length) / temperature;
+        logits[j] =
+          b === undefined && j === i ? -Infinity : dot(x, i * length, y, j * length, length) / temperature;
       const [max, log] = logSumExpOf(logits, 0, count);
       for (let j = 0; j < count; j++) {
         const q = isAlike(i, j) ? 1 / alike : 0;
@@ -90,10 +92,10 @@ export const contrastive: ManyReference = (
       }
     };
     attract(first, second);
-    if (ways === 2) attract(second, first);
-    return loss / ways;
+    if (isSymmetric) attract(second, first);
+    return isSymmetric ? loss / 2 : loss;
   });
-  const factor = scale / (labels !== undefined && option === 1 ? counted || 1 : ways);
+  const factor = scale / (isMean ? counted || 1 : isSymmetric ? 2 : 1);
   first.pull(factor, gradA);
   second.pull(factor, gradB);
   stats?.set([counted, counted]);

@@ -1,7 +1,7 @@
 /** How far apart two vectors are, or how alike, as plain loops in double precision. */
 import type { FloatArray } from "../../types.js";
 
-/** Some vectors of one array, or what is to be added to their gradients; undefined where nobody asked. */
+/** What gradients are added to; undefined where nobody asked. */
 export type Rows = FloatArray | undefined;
 
 /** How far two vectors are apart (or how alike they are), and how that changes with each. */
@@ -83,42 +83,58 @@ export const lpDistance =
     };
   };
 
-/**
- * The cosine of the angle between two vectors, or 1 less that as a distance. To the square of each norm something is added, and a
- * norm is taken as at least `floor`.
- */
+/** From |x|^2 and |y|^2: what x y is divided by, and the reciprocals of what takes cos along x and y out of the slopes. */
+type Norms = (xx: number, yy: number) => [divisor: number, alongX: number, alongY: number];
+
+/** The cosine of the angle between two vectors, or 1 less that as a distance. */
 const angle =
-  (added: number, floor: number, isDistance = false) =>
+  (norms: Norms, isDistance = false) =>
   (length: number): Between =>
   (x, y, gradX, gradY) => {
-    const norm = (z: FloatArray, i: number): number => Math.sqrt(dot(z, i, z, i, length) + added);
+    const of = (i: number, j: number): ReturnType<Norms> =>
+      norms(dot(x, i, x, i, length), dot(y, j, y, j, length));
     return {
       of(i, j) {
-        const divisor = Math.max(norm(x, i), floor) * Math.max(norm(y, j), floor);
-        const cos = dot(x, i, y, j, length) / divisor;
+        const cos = dot(x, i, y, j, length) / of(i, j)[0];
         return isDistance ? 1 - cos : cos;
       },
       pull(up, value, i, j) {
         const factor = isDistance ? -up : up;
         const cos = isDistance ? 1 - value : value;
-        const [normX, normY] = [norm(x, i), norm(y, j)];
-        const [atLeastX, atLeastY] = [Math.max(normX, floor), Math.max(normY, floor)];
-        const divisor = atLeastX * atLeastY;
-        // d|x|/dx = x / |x|, which is 0 for the zero vector; the floor is passed over, as PyTorch does
-        const alongX = cos / (atLeastX * (normX || Infinity));
-        const alongY = cos / (atLeastY * (normY || Infinity));
+        const [divisor, alongX, alongY] = of(i, j);
         for (let k = 0; k < length; k++) {
           const [xk, yk] = [x[i + k] as number, y[j + k] as number];
-          add(gradX, i + k, factor * (yk / divisor - alongX * xk));
-          add(gradY, j + k, factor * (xk / divisor - alongY * yk));
+          add(gradX, i + k, factor * (yk / divisor - cos * alongX * xk));
+          add(gradY, j + k, factor * (xk / divisor - cos * alongY * yk));
         }
       },
     };
   };
 
+/** Each norm taken as at least 1e-8. */
+const floored: Norms = (xx, yy) => {
+  const [normX, normY] = [Math.sqrt(xx), Math.sqrt(yy)];
+  const [atLeastX, atLeastY] = [Math.max(normX, 1e-8), Math.max(normY, 1e-8)];
+  // d|x|/dx = x / |x|, which is 0 for the zero vector; the floor is passed over, as PyTorch does
+  return [
+    atLeastX * atLeastY,
+    normX === 0 ? 0 : 1 / (atLeastX * normX),
+    normY === 0 ? 0 : 1 / (atLeastY * normY),
+  ];
+};
+
+/** PyTorch's constant, which is a float32. */
+const SMOOTH = /* @__PURE__ */ Math.fround(1e-12);
+/** The root of the product, which is exact for two vectors that are the same. */
+const smooth: Norms = (xx, yy) => [
+  Math.sqrt((xx + SMOOTH) * (yy + SMOOTH)),
+  1 / (xx + SMOOTH),
+  1 / (yy + SMOOTH),
+];
+
 /** x y / (|x| |y|), each norm taken as at least 1e-8. */
-export const cosine = /* @__PURE__ */ angle(0, 1e-8);
+export const cosine = /* @__PURE__ */ angle(floored);
 /** 1 - cosine. */
-export const cosineDistance = /* @__PURE__ */ angle(0, 1e-8, true);
-/** x y / sqrt((|x|^2 + e) (|y|^2 + e)): smooth at 0. e is PyTorch's constant, which is a float32. */
-export const smoothCosine = /* @__PURE__ */ angle(/* @__PURE__ */ Math.fround(1e-12), 0);
+export const cosineDistance = /* @__PURE__ */ angle(floored, true);
+/** x y / sqrt((|x|^2 + e) (|y|^2 + e)): smooth at 0. */
+export const smoothCosine = /* @__PURE__ */ angle(smooth);

@@ -22,8 +22,8 @@ export const batchTriplet: ManyReference = (
   const weights = new Float64Array(count);
   const gradient = new Float64Array(count * length);
   const at = (j: number): number => distances[j] as number;
-  /** The first of those beyond a distance that is nearest, or with -1 farthest. */
-  const most = (sign: 1 | -1, from: readonly number[], beyond: number): number | undefined => {
+  /** The nearest of some, or with -1 the farthest, of those beyond a distance, all by default: the first of several, and of all the first NaN. */
+  const most = (sign: 1 | -1, from: readonly number[], beyond = -1): number | undefined => {
     let best: number | undefined;
     for (const j of from) {
       if (Number.isNaN(at(j))) return j;
@@ -42,13 +42,15 @@ export const batchTriplet: ManyReference = (
       if (j !== i) (labels?.[j] === labels?.[i] ? positives : negatives).push(j);
     }
     if (positives.length === 0 || negatives.length === 0) return 0;
-    const against = (p: number): readonly number[] =>
-      mining === MINING.all
-        ? negatives
-        : [most(1, negatives, mining === MINING.hard ? -1 : at(p)) ?? (most(-1, negatives, -1) as number)];
+    const farthest = (from: readonly number[]): number => most(-1, from) as number;
+    const against = (p: number): readonly number[] => {
+      if (mining === MINING.all) return negatives;
+      // semi-hard: where none is farther than the positive, the farthest
+      return [most(1, negatives, mining === MINING.hard ? -1 : at(p)) ?? farthest(negatives)];
+    };
     weights.fill(0);
     let loss = 0;
-    for (const p of mining === MINING.hard ? [most(-1, positives, -1) as number] : positives) {
+    for (const p of mining === MINING.hard ? [farthest(positives)] : positives) {
       for (const n of against(p)) {
         const gap = at(p) - at(n);
         const z = margin + gap;

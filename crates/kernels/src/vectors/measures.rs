@@ -279,16 +279,25 @@ fn cosine<L: Lanes>(x: &[L::Scalar], y: &[L::Scalar], measure: Measure) -> Measu
             yy += y * y;
         }
     }
-    // PyTorch's constant is a float32
-    let (added, floor) =
-        if measure == Measure::SmoothCosine { (f64::from(1e-12f32), 0.0) } else { (0.0, 1e-8) };
-    let at_least = |norm: f64| if norm < floor { floor } else { norm };
-    let (x, y) = (sqrt(xx + added), sqrt(yy + added));
-    let product = at_least(x) * at_least(y);
-    let (cos, cross) = (dot / product, 1.0 / product);
-    // d|x|/dx = x / |x|, which is 0 for the zero vector; the floor is passed over, as PyTorch does
-    let part = |norm: f64| if norm == 0.0 { 0.0 } else { cos / (at_least(norm) * norm) };
-    let along = [part(x), part(y)];
+    let (cos, cross, along);
+    if measure == Measure::SmoothCosine {
+        // PyTorch's constant is a float32
+        let e = f64::from(1e-12f32);
+        (xx, yy) = (xx + e, yy + e);
+        let product = sqrt(xx * yy);
+        cos = dot / product;
+        cross = 1.0 / product;
+        along = [cos / xx, cos / yy];
+    } else {
+        let at_least = |norm: f64| if norm < 1e-8 { 1e-8 } else { norm };
+        let (x, y) = (sqrt(xx), sqrt(yy));
+        let product = at_least(x) * at_least(y);
+        cos = dot / product;
+        cross = 1.0 / product;
+        // d|x|/dx = x / |x|, which is 0 for the zero vector; the floor is passed over, as PyTorch does
+        let part = |norm: f64| if norm == 0.0 { 0.0 } else { cos / (at_least(norm) * norm) };
+        along = [part(x), part(y)];
+    }
     let (value, sign) = if measure == Measure::CosineDistance { (1.0 - cos, -1.0) } else { (cos, 1.0) };
     let slope = Slope::Cosine { cross: sign * cross, along: along.map(|part| sign * part), careful };
     Measured { value, slope, eps: 0.0 }
