@@ -97,6 +97,25 @@ describe.each(ENGINES)("ctcPosteriors on %s", (name) => {
     });
   });
 
+  test("are as exact where a class that no path takes is more probable by far", () => {
+    on(name, () => {
+      const { logits: drawn, target } = draw({ seed: 22, steps: 60, classes: 3, labels: 12, repeats: 0 });
+      // neither the blank nor a label
+      const [others, labels] = [2, Array.from(target, () => 1)];
+      // of few digits, so that nothing is lost where they are shifted
+      const logits = (shift: number, other: number): Float64Array =>
+        Float64Array.from(drawn, (x, i) => (i % 3 === others ? other : Math.round(x * 1024) / 1024 - shift));
+      const expected = ctcPosteriors(tensor(logits(0, -Infinity), [60, 3]), labels).data;
+      for (const shift of [30, 700, 10000.25, 1000000.25]) {
+        const { data } = ctcPosteriors(tensor(logits(shift, 0), [60, 3]), labels);
+        for (let i = 0; i < data.length; i++) {
+          const [a, e] = [data[i] as number, expected[i] as number];
+          if (Math.abs(a - e) > 2e-14 * e) throw new Error(`${a} is not ${e}, shifted by ${shift}`);
+        }
+      }
+    });
+  });
+
   test("batches in both layouts; padding is 0, what has no path is NaN", () => {
     on(name, () => {
       const [count, steps, classes] = [3, 8, 4];

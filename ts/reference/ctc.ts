@@ -90,6 +90,9 @@ export interface Sample {
 const LARGE = 2 ** 64;
 const SMALL = 2 ** -64;
 const LOG_LARGE = 64 * Math.LN2;
+/** The same in two parts, of which the first has so few bits that its multiples are exact (fdlibm's parts of ln 2). */
+const LOG_LARGE_HIGH = 64 * 6.931471803691238e-1;
+const LOG_LARGE_LOW = 64 * 1.9082149292705877e-10;
 /** Up to this exponent a value is zero, whatever its mantissa: below every other, and sums of many of them are still finite. */
 const ZERO = -1e300;
 /** Up to so many lattice values are kept; beyond, they are computed again in blocks of steps. */
@@ -134,9 +137,12 @@ export function pass(sample: Sample, visit?: (step: number, occupancy: Float64Ar
   const step = (t: number, from: number, to: number, way: 1 | -1): void => {
     const row = at(t, classes);
     for (const c of emitting) {
-      const x = Math.max(ZERO, ((logits[row + c] as number) - (max[t] as number)) / LOG_LARGE);
-      scales[c] = Math.ceil(x);
-      emitted[c] = Math.exp((x - Math.ceil(x)) * LOG_LARGE);
+      const x = (logits[row + c] as number) - (max[t] as number);
+      const n = Math.max(ZERO, Math.ceil(x / LOG_LARGE));
+      scales[c] = n;
+      // kept within its bounds where x is so large that it has no digit behind the point
+      const rest = x - n * LOG_LARGE_HIGH - n * LOG_LARGE_LOW;
+      emitted[c] = Math.exp(Math.max(-LOG_LARGE, Math.min(0, rest)));
     }
     for (let s = 2; s <= last; s++) {
       const c = symbols[s] as number;
@@ -179,8 +185,9 @@ export function pass(sample: Sample, visit?: (step: number, occupancy: Float64Ar
   const occupancy = new Float64Array(width);
   for (let t = steps - 1; t >= 0; t--) {
     // alpha within this block was written over: again from its beginning on
-    if (t + 1 < steps && (t + 2) % block === 0)
-      for (let u = t + 2 - block; u <= t; u++) step(u, alpha(u), alpha(u + 1), -1);
+    const made = t + 1;
+    if (made < steps && (made + 1) % block === 0)
+      for (let u = made + 1 - block; u < made; u++) step(u, alpha(u), alpha(u + 1), -1);
     step(t, beta(t + 1), beta(t), 1);
     // all paths through each state, relative to the largest exponent, and their sum: that of all paths
     const [i, j] = [alpha(t + 1), beta(t)];

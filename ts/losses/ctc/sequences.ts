@@ -117,10 +117,11 @@ function readLengths(
   const lengths = lend(where, Int32Array, samples);
   for (let n = 0; n < samples; n++) {
     const longest = most(n);
-    // the length of something that is not what it says
+    // an Int32Array holds no more; an array that is not there yet may claim any length
     const limit = Math.min(longest, 2 ** 31 - 1);
     const length = list === undefined ? longest : list[n];
     const place = typeof given === "number" ? "" : `[${n}]`;
+    // what is told of it is put together only where it is needed
     lengths[n] = isWhole(length, 0, limit + 1)
       ? length
       : readWhole("LENGTH", where, name, length, limit + 1, `a whole number in [0, ${limit}]`, place);

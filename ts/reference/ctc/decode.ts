@@ -106,14 +106,7 @@ export function beamDecode(sample: Sample, beam: Beam): Scored[] {
   for (let t = 0; t < steps; t++) {
     const row = at(t, classes);
     const [largest, rest] = [max[t] as number, log[t] as number];
-    const live: number[] = [];
-    for (let c = 0; c < classes; c++) {
-      logp[c] = (logits[row + c] as number) - largest - rest;
-      if (c !== blank && (logp[c] as number) >= labelThreshold) live.push(c);
-    }
-    // best first: of the new prefixes that come of one, no more than the beam holds can be in it, but for its own label, which may
-    // come of less
-    if (extend === undefined) live.sort((a, b) => (logp[b] as number) - (logp[a] as number));
+    for (let c = 0; c < classes; c++) logp[c] = (logits[row + c] as number) - largest - rest;
     // every prefix as it is: a blank, or its last label again, which may come anew as well
     const met = [...prefixes];
     let most = -Infinity;
@@ -131,6 +124,15 @@ export function beamDecode(sample: Sample, beam: Beam): Scored[] {
     }
     // what is below this is not among the best; a hook may still raise it
     const cutoff = extend === undefined ? Math.max(least, most - beamThreshold) : -Infinity;
+    const top = (met[0] as Prefix).score;
+    const live: number[] = [];
+    for (let c = 0; c < classes; c++) {
+      const own = logp[c] as number;
+      if (c !== blank && own >= labelThreshold && top + own >= cutoff) live.push(c);
+    }
+    // best first: of the new prefixes that come of one, no more than the beam holds can be in it, but for its own label, which may
+    // come of less
+    if (extend === undefined) live.sort((a, b) => (logp[b] as number) - (logp[a] as number));
     for (const p of prefixes) {
       let labels: number[] | undefined;
       let left = extend === undefined ? beamWidth + 1 : live.length;
