@@ -29,7 +29,7 @@ export const source = () => new WebAssembly.Module(readFileSync(${file}));`;
   },
 };
 
-/** Puts what is published in the place of the entry points, for tests and all that they import. */
+/** Puts what is published in the place of the entry points, for tests and for the registry. What else of ts/ a test imports is itself. */
 const published = {
   name: "published",
   enforce: "pre" as const,

@@ -5,14 +5,18 @@ import "@tensorflow/tfjs-backend-cpu";
 import "@tensorflow/tfjs-backend-wasm";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import {
+  bceWithLogitsLoss,
   crossEntropyLoss,
   ctcLoss,
+  huberLoss,
+  klDivLoss,
+  l1Loss,
+  mseLoss,
   multiLabelSoftMarginLoss,
   multiMarginLoss,
   nllLoss,
   tensor,
 } from "../ts/index.js";
-import { bceWithLogitsLoss, huberLoss, klDivLoss, l1Loss, mseLoss } from "../ts/losses/pointwise.js";
 import { tfCtcLoss, tfLoss } from "../ts/tfjs.js";
 import { expectClose, expectSameBits } from "./support/close.js";
 

@@ -30,4 +30,11 @@ export const FOUND: readonly { readonly what: string; readonly steps: readonly S
       { kind: "call", seed: 0 },
     ],
   },
+  {
+    what: "an expectation of the fuzzer's: the difference of two distances is as exact as these",
+    steps: [
+      { kind: "call", seed: 1809863810 },
+      { kind: "call", seed: 0 },
+    ],
+  },
 ];
