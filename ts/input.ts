@@ -306,7 +306,8 @@ export function flatten(where: string, name: string, nested: readonly unknown[],
 /** Reads an array to write to, for `"value"` or a gradient. */
 export function readOutput(where: string, of: string, value: unknown, length: number): FloatArray {
   const name = of === "value" ? "out.value" : `out.grads.${of}`;
-  const data = isTyped(value) ? value : (value as { data?: unknown } | null)?.data;
+  const data =
+    typeof value === "object" && !isTyped(value) ? (value as { data?: unknown } | null)?.data : value;
   if (!isTyped(data) || precisionOf(data) === "integer") {
     wrongType(where, name, value, "a Float32Array, a Float64Array or a tensor of one");
   }

@@ -24,13 +24,13 @@ type Shapes = readonly (readonly number[])[] | undefined;
  * taken with other axes; an input whose numbers are checked.
  */
 const pointwise = /* @__NO_SIDE_EFFECTS__ */ (
-  check?: (call: Call) => Shapes,
+  shapesOf?: (call: Call) => Shapes,
   domain?: Domain,
 ): Family<Plan, PointwiseReference> => ({
   door,
   plan(call) {
     const { inputs } = call;
-    const shapes = check?.(call);
+    const shapes = shapesOf?.(call);
     const shape = broadcastInputs(call, inputs.length, shapes);
     call.losses(shape);
     if (call.reduction === "batchmean") call.divisor = call.input(0).shape[0] ?? 1;

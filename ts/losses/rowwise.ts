@@ -30,8 +30,9 @@ const rowwise = (
     const input = call.input(0);
     const { shape } = input;
     const rank = shape.length;
+    if (per === "row" && (rank === 0 || rank > 2))
+      wrongShape(call.where, input, "[N, C], or [C] for one row", "RANK");
     if (rank === 0) wrongShape(call.where, input, "at least one axis", "RANK");
-    if (per === "row" && rank > 2) wrongShape(call.where, input, "[N, C], or [C] for one row", "RANK");
     const apart = per === "position" && rank > 2;
     const columns = shape[apart ? 1 : rank - 1] as number;
     const leading = apart ? [shape[0] as number, ...shape.slice(2)] : shape.slice(0, -1);
@@ -82,8 +83,13 @@ function readTargets(
     return readLabels(call.where, target, 0, columns, `a class index in [0, ${columns})${also}`, ignoreIndex);
   }
   if (targets === "classes" || !sameShape(target.shape, shape)) {
-    const shapes = targets.split(" or ").map((kind) => shapeText(kind === "classes" ? leading : shape));
-    wrongShape(call.where, target, shapes.join(" or "));
+    const [classes, numbers] = [shapeText(leading), shapeText(shape)];
+    const either = `${classes} or ${numbers}`;
+    wrongShape(
+      call.where,
+      target,
+      targets === "classes" ? classes : targets === "numbers" ? numbers : either,
+    );
   }
   return undefined;
 }

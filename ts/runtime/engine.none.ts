@@ -2,7 +2,8 @@
 import { checkChoice, fail } from "../errors.js";
 import type { EngineInfo } from "./engine.js";
 
-const reason = "this entry point has no WebAssembly";
+const NONE = "this entry point has no WebAssembly";
+let reason = NONE;
 
 /** No room: there are no tensors but arrays of JavaScript's. */
 export function lodge(): undefined {}
@@ -21,8 +22,8 @@ export function engine(): EngineInfo {
 /** Refuses all engines but `"js"` and `"auto"`. */
 export function setEngine(name: "wasm" | "js" | "auto"): void {
   checkChoice("setEngine", "name", name, ["wasm", "js", "auto"]);
-  if (name === "wasm")
-    fail("ENGINE", "setEngine", "name", '"wasm"', `an engine that can run here: ${reason}`);
+  if (name === "wasm") fail("ENGINE", "setEngine", "name", '"wasm"', `an engine that can run here: ${NONE}`);
+  reason = name === "js" ? 'setEngine("js") asked for it' : NONE;
 }
 
 /** Ready from the start. */
