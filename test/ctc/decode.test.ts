@@ -266,6 +266,29 @@ describe("beam search", () => {
     }
   });
 
+  test("scores that overflow end nothing", () => {
+    const logits = [
+      [0, 1, 0],
+      [0, 0, 1],
+      [0, 1, 0],
+    ];
+    const [best] = ctcBeamDecode(logits, { extend: () => 1e308 });
+    expect(best?.score).toBe(Infinity);
+  });
+
+  test("classes of no steps take no room", () => {
+    for (const shape of [
+      [0, 2 ** 32 - 1],
+      [1, 0, 2 ** 32 - 1],
+    ]) {
+      const nothing = { data: new Float32Array(0), shape };
+      expect([ctcBeamDecode(nothing), ctcGreedyDecode(nothing)].flat(3)).toEqual([
+        { labels: [], logProb: 0 },
+        { labels: [], logProb: 0 },
+      ]);
+    }
+  });
+
   test("thresholds leave out what is improbable", () => {
     let extensions = 0;
     const extend = (): number => {

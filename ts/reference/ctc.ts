@@ -219,9 +219,13 @@ export function pass(sample: Sample, visit?: (step: number, occupancy: Float64Ar
   return loss;
 }
 
+/** How many classes there are logits of: no room is made for those of nothing, which may be any number. */
+const classesOf = ({ samples, steps, classes }: Layout): number => (samples * steps > 0 ? classes : 0);
+
 /** The n-th sample of a batch. */
 export function sampleOf(layout: Layout, inputs: readonly [...Inputs, ...unknown[]], n: number): Sample {
-  const { steps: most, samples, classes, labels, timeMajor, blank } = layout;
+  const { steps: most, samples, labels, timeMajor, blank } = layout;
+  const classes = classesOf(layout);
   const [logits, targets, inputLengths, targetLengths] = inputs;
   const steps = inputLengths[n] as number;
   const length = targetLengths[n] as number;
@@ -246,7 +250,8 @@ export function sampleOf(layout: Layout, inputs: readonly [...Inputs, ...unknown
 
 /** -log of the sum, over all paths that collapse to the target, of prod_t softmax(x_t); the gradient is softmax - occupancy. */
 export const ctcLoss: CtcReference = (layout, arrays) => {
-  const { samples, classes, zeroInfinity, perLabel, states, width = 0 } = layout;
+  const { samples, zeroInfinity, perLabel, states, width = 0 } = layout;
+  const classes = classesOf(layout);
   const [, , , targetLengths, values, grad, factors] = arrays;
   const occupied = new Float64Array(classes);
   grad?.fill(0);

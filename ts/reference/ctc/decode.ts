@@ -162,7 +162,8 @@ export function beamDecode(sample: Sample, beam: Beam): Scored[] {
     }
     met.sort((a, b) => b.score - a.score);
     const lowest = (met[0] as Prefix).score - beamThreshold;
-    prefixes = new Set(met.slice(0, beamWidth).filter((p) => p.score >= lowest));
+    // NaN, where hooks have made a score infinite, leaves nothing out
+    prefixes = new Set(met.slice(0, beamWidth).filter((p) => !(p.score < lowest)));
     // out of the tree goes what is in no beam and has nothing behind it that is
     for (let p of met) {
       while (!prefixes.has(p) && !p.children?.size && p.parent !== undefined) {
