@@ -125,17 +125,18 @@ function code(source: Source): Options[] {
  * For Node, and for whoever takes CommonJS, few files, since there every one costs a start 1 to 2 ms (measured with 8 and 2): the main
  * entry in one chunk, which the others reach whole too, so that it comes out in one piece. Nothing is dropped.
  */
-function whole(format: "esm" | "cjs"): Options {
-  const folder = made(format);
+function whole(format: "esm" | "cjs", isForNode: boolean): Options {
+  const chunk = isForNode ? "node" : "whole";
+  const folder = made(`${chunk}-${format}`);
   const all = `import ${JSON.stringify(resolve("ts/index.ts"))};\n`;
   const wrapped = entries
     .filter((entry) => entry.source === "inline")
     .map(({ name }): [string, string] => {
       const path = join(folder, `${name}.ts`);
       writeFileSync(path, `${all}export * from ${JSON.stringify(resolve("ts", `${name}.ts`))};\n`);
-      return [format === "esm" ? `${name}.node` : name, path];
+      return [isForNode ? `${name}.node` : name, path];
     });
-  // Node reads it from the disk: bytes that need no unpacking save 2 ms of a start, which is more than their length costs (measured).
+  // Node reads it from the disk: bytes that need no unpacking save 2 to 3 ms of a start, which is more than their length costs (measured).
   // Bundlers that want CommonJS for browsers get them packed.
   const plain = PARTS.map((part) => {
     const path = join(folder, `part-${part}.ts`);
@@ -150,14 +151,14 @@ function whole(format: "esm" | "cjs"): Options {
   });
   return {
     ...common,
-    name: format,
+    name: `${chunk}, ${format}`,
     entry: Object.fromEntries(wrapped),
     format: [format],
     loader: { ".wasm": "base64" },
     esbuildOptions(options) {
-      options.alias = { ...aliases("inline"), ...(format === "esm" && Object.fromEntries(plain)) };
+      options.alias = { ...aliases("inline"), ...(isForNode && Object.fromEntries(plain)) };
       options.mangleProps = new RegExp(`^(${INTERNAL.join("|")})$`);
-      options.chunkNames = "node-[hash]";
+      options.chunkNames = `${chunk}-[hash]`;
       options.treeShaking = false;
       options.ignoreAnnotations = true;
     },
@@ -184,7 +185,8 @@ export default defineConfig(
     ? types
     : [
         ...(["inline", "js", "none", "workerd"] as const).flatMap((source) => code(source)),
-        whole("esm"),
-        whole("cjs"),
+        whole("esm", true),
+        whole("cjs", true),
+        whole("cjs", false),
       ],
 );

@@ -4,7 +4,7 @@
  *
  * Where the core comes from is all that differs between them (`#source` in ts/runtime/engine.ts, `#part/NAME` in ts/doors): `js` has
  * neither core nor doors (`#engine`, `#door/NAME`), `slim` has its own source, and `dist/NAME.workerd.js`, under the condition `workerd`, is `ts/NAME.ts` with the core as a
- * module. `dist/NAME.node.js` has nothing of its own: it is `dist/NAME.js` in fewer files, for Node where nothing bundles.
+ * module. `dist/NAME.node.js` and `.node.cjs` have nothing of their own: they are `dist/NAME.js` in fewer files, for Node where nothing bundles.
  */
 import { join } from "node:path";
 import { ROOT, readJson } from "./support.mjs";

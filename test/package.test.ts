@@ -134,6 +134,8 @@ describe("gradients, bit for bit", () => {
     const before = `await perdida.ready(readFileSync(${JSON.stringify(core)}));`;
     const others = [
       await answer("bits.cjs", { from: "perdida", format: "cjs" }),
+      // what bundlers take that want CommonJS
+      await answer("packed.cjs", { from: join(installed, "dist/index.cjs"), format: "cjs" }),
       await answer("slim.mjs", { from: "perdida/slim", imports: READ, before }),
       (await consumer("thread.mjs", thread())) as Answer,
     ];
