@@ -111,10 +111,11 @@ const angle =
     };
   };
 
-/** Each norm taken as at least 1e-8. */
+/** What the norms of a cosine are taken as at least. */
+export const FLOOR = 1e-8;
 const floored: Norms = (xx, yy) => {
   const [normX, normY] = [Math.sqrt(xx), Math.sqrt(yy)];
-  const [atLeastX, atLeastY] = [Math.max(normX, 1e-8), Math.max(normY, 1e-8)];
+  const [atLeastX, atLeastY] = [Math.max(normX, FLOOR), Math.max(normY, FLOOR)];
   // d|x|/dx = x / |x|, which is 0 for the zero vector; the floor is passed over, as PyTorch does
   return [
     atLeastX * atLeastY,
