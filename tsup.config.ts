@@ -138,7 +138,7 @@ function whole(format: "esm" | "cjs", isForNode: boolean): Options {
     });
   // Node reads it from the disk: bytes that need no unpacking save 2 to 3 ms of a start, which is more than their length costs (measured).
   // Bundlers that want CommonJS for browsers get them packed.
-  const plain = PARTS.map((part) => {
+  const plain = (isForNode ? PARTS : []).map((part) => {
     const path = join(folder, `part-${part}.ts`);
     const bytes = resolve("ts/runtime/generated/parts", `${part}.wasm`);
     const lines = [
@@ -156,7 +156,7 @@ function whole(format: "esm" | "cjs", isForNode: boolean): Options {
     format: [format],
     loader: { ".wasm": "base64" },
     esbuildOptions(options) {
-      options.alias = { ...aliases("inline"), ...(isForNode && Object.fromEntries(plain)) };
+      options.alias = { ...aliases("inline"), ...Object.fromEntries(plain) };
       options.mangleProps = new RegExp(`^(${INTERNAL.join("|")})$`);
       options.chunkNames = `${chunk}-[hash]`;
       options.treeShaking = false;

@@ -1,12 +1,9 @@
 /** Triplets that are found in a batch of embeddings with labels. */
 import { type Call, define } from "../../define.js";
 import { flag, number } from "../../options.js";
-import * as reference from "../../reference/vectors/mining.js";
+import { MINING, batchTriplet as reference } from "../../reference/vectors/mining.js";
 import type { CommonOptions, Input, Tensor, ValueAndGrad } from "../../types.js";
 import { many, type Plan, readClasses, readSets } from "./many.js";
-
-/** Which triplets of an anchor count: the numbers of the kernel. */
-const MINING = { hard: 0, semiHard: 1, all: 2 } as const;
 
 /** A batch with labels: [N, D] and [N]. */
 export function planBatch(call: Call, parameters: readonly number[]): Plan {
@@ -72,7 +69,7 @@ const mined = /* @__NO_SIDE_EFFECTS__ */ (name: string, mining: number): BatchLo
     ],
     options: { margin: number(1, { least: 0 }), squared: flag(false), softMargin: flag(false) },
     family: many((call) => planBatch(call, [mining, ...call.parameters]), finishBatch),
-    reference: reference.batchTriplet,
+    reference,
   });
 
 /**

@@ -3,8 +3,8 @@ import { addUp, sigmoid, softplus } from "../../math.js";
 import type { ManyReference } from "./many.js";
 import { add, squaredDistance } from "./measures.js";
 
-/** Which triplets of an anchor count. */
-const MINING = { hard: 0, semiHard: 1, all: 2 } as const;
+/** Which triplets of an anchor count: the numbers of the kernel. */
+export const MINING = { hard: 0, semiHard: 1, all: 2 } as const;
 
 /**
  * max(0, margin + d(a, p) - d(a, n)), or log(1 + exp(d(a, p) - d(a, n))) with a soft margin, over triplets of a batch:
