@@ -230,6 +230,9 @@ interface Positions {
   readonly columns: number;
   readonly behind: readonly number[];
   readonly dtype: "float32" | "float64";
+  /** How far scores are from 0: of wide ones the largest has nearly all of the probability. */
+  readonly spread: number;
+  readonly odd: boolean;
   readonly seed: number;
 }
 const positions: fc.Arbitrary<Positions> = fc.record({
@@ -238,10 +241,12 @@ const positions: fc.Arbitrary<Positions> = fc.record({
   behind: fc.oneof(
     fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 1, maxLength: 3 }),
     fc.integer({ min: 1, max: 40 }).map((d) => [d]),
-    // more rows than are brought together at a time
-    fc.constant([37, 41]),
+    // more rows than are brought together at a time, and more than a strip of pixels
+    fc.constantFrom([37, 41], [8, 25]),
   ),
   dtype: fc.constantFrom("float32", "float64"),
+  spread: fc.constantFrom(6, 6, 60),
+  odd: fc.boolean(),
   seed: fc.nat(),
 });
 
@@ -250,17 +255,23 @@ describe("a row of classes per position", () => {
     test(`is the same rows one under the other, to the last bit of each (${engine})`, () =>
       on(engine, () =>
         fc.assert(
-          fc.property(positions, ({ samples, columns, behind, dtype, seed }) => {
+          fc.property(positions, ({ samples, columns, behind, dtype, spread, odd, seed }) => {
             const places = behind.reduce((a, b) => a * b, 1);
             const rows = samples * places;
             const random = randomStream(seed);
             const draw = (n: number): Float32Array | Float64Array => {
-              const numbers = Array.from({ length: n }, () => 12 * random() - 6);
+              const numbers = Array.from({ length: n }, () => spread * (2 * random() - 1));
               return dtype === "float32" ? Float32Array.from(numbers) : Float64Array.from(numbers);
             };
             const pick = (n: number): number => Math.floor(random() * n);
             // log-probabilities and shares: no loss is below 0, so that none cancels another in a sum
             const flat = [-1, 1].map((sign) => draw(rows * columns).map((x) => sign * Math.abs(x)));
+            const reduction = ["none", "mean", "sum"][pick(3)];
+            if (odd && reduction === "none")
+              for (let i = 0; i < rows; i += 5)
+                (flat[0] as Float64Array)[pick(rows * columns)] = [NaN, Infinity, -Infinity][
+                  pick(3)
+                ] as number;
             const [x, shares] = flat.map((data) => ({ data, shape: [rows, columns] }));
             const [image, imageShares] = flat.map((data) => ({
               data: turned(data, places, columns),
@@ -269,7 +280,7 @@ describe("a row of classes per position", () => {
             const classes = Int32Array.from({ length: rows }, () => pick(columns));
             const upstream = draw(rows);
             const options = {
-              reduction: ["none", "mean", "sum"][pick(3)],
+              reduction,
               ...(pick(2) === 0 ? { weight: draw(columns).map(Math.abs) } : {}),
             };
             const shape = [samples, ...behind];

@@ -1,6 +1,6 @@
-//! Losses of rows of scores, and what brings rows together whose numbers stand apart.
+//! Losses of rows of scores, and rows whose numbers stand apart: what brings them together, and the kernel for pixels.
 #![no_main]
-use door::rowwise::{rowwise_f32, rowwise_f64, turn_rows};
+use door::rowwise::{rowwise_f32, rowwise_f64, rowwise_pixels_f32, turn_rows};
 use kernels::rowwise::Op;
 use libfuzzer_sys::fuzz_target;
 
@@ -10,8 +10,10 @@ use support::{Call, Draw};
 fuzz_target!(|bytes: &[u8]| {
     let d = &mut Draw::new(bytes);
     let double = d.chance(8);
-    if d.chance(1) {
-        return turned(d, double);
+    match d.below(16) {
+        0 => return turned(d, double),
+        1 | 2 => return pixels(d),
+        _ => {}
     }
     let number = d.below(10) as u32;
     let op = Op::from_door(number);
@@ -72,5 +74,29 @@ fn turned(d: &mut Draw, double: bool) {
     call.run(d, |at| {
         turn_rows(at[0], at[1], all, columns, inner, first, rows, bytes, u32::from(back));
         0.0
+    });
+}
+
+/// Cross-entropy of rows whose numbers stand apart.
+fn pixels(d: &mut Draw) {
+    let (samples, columns) = (d.length(3), d.length(20));
+    let inner = if d.chance(12) { d.length(20).saturating_mul(4) } else { d.length(70) };
+    let rows = samples.saturating_mul(inner);
+    let size = rows.saturating_mul(columns);
+    let mut call = Call::new(false);
+    call.reals(d, size, -4.0, 4.0);
+    call.ints(d, rows, 0, columns.min(1 << 30) as i64);
+    call.maybe(d, 5, |call, d| call.reals(d, columns, 0.5, 2.0));
+    call.maybe(d, 8, |call, _| call.out(rows));
+    call.maybe(d, 11, |call, _| call.out(size));
+    call.maybe(d, 4, |call, d| call.reals(d, rows, -2.0, 2.0));
+    let room = d.length(8 * 20 * 20);
+    call.work(room.saturating_mul(4));
+    let scale = d.option(&[1.0, 0.5, -2.0, 0.0]);
+    let ignored = d.option(&[-100.0, 0.0]);
+    call.run(d, |at| {
+        rowwise_pixels_f32(
+            rows, columns, inner, at[0], at[1], at[2], at[3], at[4], at[5], scale, ignored, at[6], room,
+        )
     });
 }

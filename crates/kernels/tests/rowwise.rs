@@ -1,6 +1,7 @@
-//! Rows whose numbers stand apart: brought together and taken back, for every part of them; lengths that do not fit harm nothing.
-use kernels::rowwise::{run, turn, Op, Rows};
-use lanes::F64x2;
+//! Rows whose numbers stand apart: brought together and taken back, for every part of them, or computed as they stand; lengths that do
+//! not fit harm nothing.
+use kernels::rowwise::{pixels, run, turn, Op, Rows};
+use lanes::{F32x4, F64x2};
 
 /// Number c of row i of [.., columns, inner].
 fn place(i: usize, c: usize, columns: usize, inner: usize) -> usize {
@@ -70,4 +71,140 @@ fn rows_of_nothing_are_not_gone_through() {
         p: [0.0; 2],
     };
     assert_eq!(run::<F64x2>(Op::Softmax, &mut { rows }), 0.0);
+}
+
+/// A batch of cross-entropy with the arrays that it needs.
+#[derive(Clone)]
+struct Batch {
+    rows: usize,
+    columns: usize,
+    input: Vec<f32>,
+    labels: Vec<i32>,
+    weight: Vec<f32>,
+    values: Vec<f32>,
+    grad: Vec<f32>,
+    upstream: Vec<f32>,
+}
+
+impl Batch {
+    fn rows(&mut self) -> Rows<'_, f32> {
+        Rows {
+            rows: self.rows,
+            columns: self.columns,
+            input: &self.input,
+            labels: &self.labels,
+            target: &[],
+            weight: &self.weight,
+            values: &mut self.values,
+            grad_input: &mut self.grad,
+            grad_target: &mut [],
+            upstream: &self.upstream,
+            scale: 0.3,
+            p: [-100.0, 0.0],
+        }
+    }
+}
+
+#[test]
+fn pixels_have_the_bits_of_rows() {
+    let mut state = 1u64;
+    let mut random = move || {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 40) as f32 / (1 << 24) as f32
+    };
+    // columns around vectors and pairs of them, beyond a chain of sums, and rows that are no whole strip
+    for columns in [1, 2, 3, 4, 5, 7, 8, 9, 16, 21, 24, 31, 255, 256, 257, 300, 600] {
+        for (samples, inner, spread) in
+            [(1, 4, 3.0), (2, 16, 40.0), (1, 76, 0.5), (3, 68, 12.0), (1, 132, 1e30)]
+        {
+            let rows = samples * inner;
+            let mut numbers =
+                |n: usize, spread: f32| (0..n).map(|_| spread * (2.0 * random() - 1.0)).collect();
+            let mut together = Batch {
+                rows,
+                columns,
+                input: numbers(rows * columns, spread),
+                labels: vec![],
+                weight: if samples == 2 { vec![] } else { numbers(columns, 1.0) },
+                values: vec![0.0; rows],
+                grad: vec![0.0; rows * columns],
+                upstream: if samples == 1 { vec![] } else { numbers(rows, 1.0) },
+            };
+            for i in 0..rows {
+                together.labels.push(match i % 11 {
+                    3 => -100,
+                    5 => columns as i32,
+                    6 => -1,
+                    _ => (random() * columns as f32) as i32 % columns as i32,
+                });
+                let odd = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0];
+                if i % 7 == 2 {
+                    together.input[i * columns + i % columns] = odd[i % 4];
+                }
+            }
+            let mut apart = together.clone();
+            for i in 0..rows {
+                for c in 0..columns {
+                    apart.input[place(i, c, columns, inner)] = together.input[i * columns + c];
+                }
+            }
+            let expected = run::<F32x4>(Op::CrossEntropyLoss, &mut together.rows());
+            // room for one column of four rows, and for more than are taken
+            for columns_of_room in [1, 40] {
+                let mut room = vec![7.0; 8 * columns.next_multiple_of(4) * columns_of_room];
+                let sum = pixels::cross_entropy_losses(&mut apart.rows(), inner, &mut room);
+                let what = format!("{columns} columns, {samples} x {inner}");
+                assert!(same(sum as f32, expected as f32), "{what}: {sum} is not {expected}");
+                for i in 0..rows {
+                    assert!(same(apart.values[i], together.values[i]), "{what}: loss {i}");
+                    for c in 0..columns {
+                        let at = place(i, c, columns, inner);
+                        let (actual, expected) = (apart.grad[at], together.grad[i * columns + c]);
+                        assert!(same(actual, expected), "{what}: slope {i} {c}: {actual} is not {expected}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The same bits, or NaN both.
+fn same(a: f32, b: f32) -> bool {
+    a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan())
+}
+
+#[test]
+fn pixels_that_do_not_fit_are_not_written() {
+    const MANY: usize = usize::MAX;
+    for rows in [0, 1, 8, 16, MANY / 2, MANY] {
+        for columns in [0, 1, 3, MANY / 3 + 1, MANY] {
+            for inner in [0, 1, 4, 6, 8, MANY - 3, MANY] {
+                for (size, labels, room) in
+                    [(24, 8, 64), (24, 8, 31), (23, 8, 64), (24, 7, 64), (0, 0, 64), (48, 16, 64)]
+                {
+                    let mut batch = Batch {
+                        rows,
+                        columns,
+                        input: vec![0.5; size],
+                        labels: vec![0; labels],
+                        weight: vec![],
+                        values: vec![9.0; labels],
+                        grad: vec![9.0; size],
+                        upstream: vec![],
+                    };
+                    let sum = pixels::cross_entropy_losses(&mut batch.rows(), inner, &mut vec![0.0; room]);
+                    let fits = rows == labels
+                        && columns > 0
+                        && rows.checked_mul(columns) == Some(size)
+                        && [4, 8].contains(&inner)
+                        && room > 31
+                        && rows > 0;
+                    let is_written = batch.values.iter().chain(&batch.grad).any(|&x| x != 9.0);
+                    let fits = fits && rows.is_multiple_of(inner);
+                    assert_eq!(is_written, fits, "{rows} {columns} {inner} {size} {labels} {room}");
+                    assert!(sum.is_nan() || fits || rows == 0, "{rows} {columns} {inner}: {sum}");
+                }
+            }
+        }
+    }
 }

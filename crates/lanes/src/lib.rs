@@ -253,6 +253,19 @@ pub trait Lanes:
     }
 }
 
+/// A square of numbers, turned: the first [`Lanes::COUNT`] vectors are in use.
+#[inline(always)]
+pub fn transpose<L: Lanes>(v: [L; 4]) -> [L; 4] {
+    let [v0, v1, v2, v3] = v;
+    if L::COUNT == 4 {
+        let (a, b) = (v0.zip_low(v2), v0.zip_high(v2));
+        let (c, d) = (v1.zip_low(v3), v1.zip_high(v3));
+        [a.zip_low(c), a.zip_high(c), b.zip_low(d), b.zip_high(d)]
+    } else {
+        [v0.zip_low(v1), v0.zip_high(v1), v2, v3]
+    }
+}
+
 macro_rules! real {
     ($t:ident, $l:ident $(, $singles:item)?) => {
         impl Real for $t {

@@ -1,5 +1,5 @@
 //! Rowwise losses: one door for all of them, `op` says which.
-use kernels::rowwise::{run, turn, Op, Rows};
+use kernels::rowwise::{pixels, run, turn, Op, Rows};
 use lanes::memory::Memory;
 use lanes::Real;
 use wasm_bindgen::prelude::*;
@@ -76,5 +76,46 @@ pub fn turn_rows(
         } else {
             turn::<f64>(m.view_mut(apart, all), m.view_mut(together, some), of, back != 0)
         }
+    })
+}
+
+/// Cross-entropy with class indices of rows whose numbers stand `inner` apart, as [`pixels::cross_entropy_losses`] has it.
+#[wasm_bindgen]
+#[allow(clippy::too_many_arguments)]
+pub fn rowwise_pixels_f32(
+    rows: usize,
+    columns: usize,
+    inner: usize,
+    input: usize,
+    labels: usize,
+    weight: usize,
+    values: usize,
+    grad_input: usize,
+    upstream: usize,
+    scale: f64,
+    ignore_index: f64,
+    room: usize,
+    size: usize,
+) -> f64 {
+    Memory::with(f64::NAN, |m| {
+        let all = rows.saturating_mul(columns);
+        pixels::cross_entropy_losses(
+            &mut Rows {
+                rows,
+                columns,
+                input: m.view(input, all),
+                labels: m.view(labels, rows),
+                target: &[],
+                weight: m.view(weight, columns),
+                values: m.view_mut(values, rows),
+                grad_input: m.view_mut(grad_input, all),
+                grad_target: &mut [],
+                upstream: m.view(upstream, rows),
+                scale,
+                p: [ignore_index, 0.0],
+            },
+            inner,
+            m.view_mut(room, size),
+        )
     })
 }

@@ -11,6 +11,7 @@ use lanes::{Lanes, Real};
 
 pub mod entropy;
 pub mod margins;
+pub mod pixels;
 pub mod softmax;
 
 /// The losses by their number at the door; ts/losses/rowwise.ts has the same table.

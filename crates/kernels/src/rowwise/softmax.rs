@@ -25,9 +25,9 @@ impl Exponentials {
 
 /// As many vectors are added up in their own precision before the sum goes on in doubles; and of so many pairs of vectors the
 /// exponentials are taken together, as [`each_exp2_down`] has it.
-const CHAIN: usize = 32;
+pub(crate) const CHAIN: usize = 32;
 /// Below this sum nearly all is the largest term.
-const CONFIDENT: f64 = 1.0625;
+pub(crate) const CONFIDENT: f64 = 1.0625;
 
 /// Sums exp(x_c - max) over a row, and writes the terms to `to` unless that is empty.
 ///
@@ -216,10 +216,19 @@ fn largest_of<L: Lanes, const TURNED: bool>(x: &[L::Scalar]) -> L::Scalar {
 }
 
 /// The logarithm of one number: of sums, in double precision whatever the row's is, so that a loss near 0 keeps its digits.
-#[inline(never)]
 pub fn ln(x: f64) -> f64 {
-    let [y, _] = F64x2::splat(x).ln().to_array();
+    let mut pair = [[x; 2]];
+    logarithms(&mut pair);
+    let [[y, _]] = pair;
     y
+}
+
+/// Puts the logarithms of numbers in their place.
+#[inline(never)]
+pub(crate) fn logarithms(pairs: &mut [[f64; 2]]) {
+    for pair in pairs {
+        F64x2::from_array(pair).ln().store(pair);
+    }
 }
 
 /// Multiplies a row.

@@ -5,10 +5,9 @@
 //! lines of the cache: its rows may all fall into one set of the first cache, and what is written by halves is fetched twice.
 use super::many::{Many, Need};
 use super::panels::{
-    at, convert, differences, distances, exp, pull, row_mut, set_size, transpose, unpad, Pool, Set, SqrtOf,
-    Tile, WIDTH,
+    at, convert, differences, distances, exp, pull, row_mut, set_size, unpad, Pool, Set, SqrtOf, Tile, WIDTH,
 };
-use lanes::{F64x2, Lanes, Real};
+use lanes::{transpose, F64x2, Lanes, Real};
 
 /// Rows and columns that are computed before they are written: a line of the cache of single precision.
 const SIDE: usize = 16;

@@ -17,7 +17,7 @@
 //! (measured: sets of nothing but near pairs take 2.3 times as long at length 128). Searches for the nearest or
 //! farthest need no such choice: they pass over a pair whose product is beyond the best so far by more than the bound, and
 //! compare differences for the few that are left.
-use lanes::{F64x2, Lanes, Mask, Real};
+use lanes::{transpose, F64x2, Lanes, Mask, Real};
 
 /// Vectors that stand side by side in a panel.
 pub const WIDTH: usize = 8;
@@ -226,19 +226,6 @@ fn usable_square<L: Lanes>(x: &[L::Array]) -> L::Scalar {
         L::Scalar::from_f64(sum)
     } else {
         L::Scalar::NAN
-    }
-}
-
-/// A square of numbers, turned: the first [`Lanes::COUNT`] vectors are in use.
-#[inline(always)]
-pub fn transpose<L: Lanes>(v: [L; 4]) -> [L; 4] {
-    let [v0, v1, v2, v3] = v;
-    if L::COUNT == 4 {
-        let (a, b) = (v0.zip_low(v2), v0.zip_high(v2));
-        let (c, d) = (v1.zip_low(v3), v1.zip_high(v3));
-        [a.zip_low(c), a.zip_high(c), b.zip_low(d), b.zip_high(d)]
-    } else {
-        [v0.zip_low(v1), v0.zip_high(v1), v2, v3]
     }
 }
 

@@ -9,8 +9,8 @@
 //! D (UNIT + D), whatever the two are: [`slack`] is that, and 2^-19 UNIT² for what c, and a comparison in single precision that follows,
 //! round. So c c' x x' < X X' + slack, and it is more than X X' - slack. At length 128 slack is 3.5e-4 of UNIT² = c c' |x| |x'|.
 //! That is of products, so it is little beside distances where vectors stand around 0: [`super::bounds`] brings them there first.
-use super::panels::{by_lines, row, transpose, Group, SqrtOf, WIDTH};
-use lanes::{F32x4, F64x2, I32x4, Ints, Lanes};
+use super::panels::{by_lines, row, Group, SqrtOf, WIDTH};
+use lanes::{transpose, F32x4, F64x2, I32x4, Ints, Lanes};
 
 /// The length that vectors get.
 pub const UNIT: f64 = 32766.0;

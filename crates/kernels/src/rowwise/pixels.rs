@@ -1,0 +1,241 @@
+//! Cross-entropy with class indices where the classes are not the last axis, [.., columns, inner], as of images: the same bits as
+//! [`super::entropy`] has for rows whose numbers stand together.
+//!
+//! Numbers of neighbouring rows stand side by side, so each lane has a row: the exponentials take whole vectors however few classes
+//! there are, and what is done once a row is done for several, a strip. In single precision, and where `inner` is a multiple of the
+//! lanes; other rows are brought together ([`super::turn`]).
+use super::softmax::{logarithms, scaled_below, CHAIN, CONFIDENT};
+use super::{factor, Rows};
+use lanes::{transpose, F32x4, F64x2, Lanes};
+
+/// Lanes.
+const WIDTH: usize = 4;
+/// The most rows of a strip: four lines of the cache. The processor fetches those that follow by itself.
+const ROWS: usize = 64;
+
+type Vector = [f32; WIDTH];
+/// What stands behind the last class, so that a column has whole squares: no exponential.
+const NO_CLASS: Vector = [f32::NEG_INFINITY; WIDTH];
+
+/// Puts x - max where x stands in a column, and gives back the largest numbers.
+#[inline(never)]
+fn below(column: &mut [Vector]) -> Vector {
+    let mut max = F32x4::splat(f32::NEG_INFINITY);
+    for x in &*column {
+        max = max.max(F32x4::from_array(x));
+    }
+    for x in column {
+        (F32x4::from_array(x) - max).store(x);
+    }
+    max.to_array()
+}
+
+/// Adds to the sums of four rows what vectors hold of them, as a row's own vectors would be added.
+#[inline(always)]
+fn add(sums: &mut [F64x2; WIDTH], column: &[Vector]) {
+    for square in column.as_chunks::<WIDTH>().0 {
+        for (sum, x) in sums.iter_mut().zip(transpose(square.map(|x| F32x4::from_array(&x)))) {
+            *sum = x.add_to_f64(*sum);
+        }
+    }
+}
+
+/// The sums of a column's terms, of `n` classes, the same as a row has them: its vectors are added up in two chains in turn, and where
+/// nearly all is the largest term, which is exactly 1, that counts apart.
+#[inline(never)]
+fn add_up(column: &[Vector], n: usize, room: &mut [Vector], totals: &mut [f64; WIDTH]) {
+    let mut sums = [F64x2::zero(); WIDTH];
+    let (pairs, rest) = column.split_at_checked(n - n % (2 * WIDTH)).unwrap_or((&[], &[]));
+    for pairs in pairs.as_chunks::<{ 2 * WIDTH }>().0.chunks(CHAIN) {
+        let mut chains = [[0.0; WIDTH]; 2 * WIDTH];
+        for pair in pairs {
+            for (chain, e) in chains.iter_mut().zip(pair) {
+                (F32x4::from_array(chain) + F32x4::from_array(e)).store(chain);
+            }
+        }
+        add(&mut sums, &chains);
+    }
+    add(&mut sums, rest);
+    *totals = sums.map(|sum| sum.sum());
+    if totals.iter().any(|&total| total < CONFIDENT) {
+        let (zero, one) = (F32x4::zero(), F32x4::one());
+        let mut ones = zero;
+        for (e, to) in column.iter().zip(&mut *room) {
+            let e = F32x4::from_array(e);
+            ones = ones + F32x4::select(e.eq(one), one, zero);
+            F32x4::select(e.eq(one), zero, e).store(to);
+        }
+        sums = [F64x2::zero(); WIDTH];
+        add(&mut sums, room);
+        room.iter_mut().skip(n).for_each(|to| *to = NO_CLASS);
+        for ((total, ones), rest) in totals.iter_mut().zip(ones.to_array()).zip(sums) {
+            if *total < CONFIDENT {
+                *total = f64::from(ones) + rest.sum();
+            }
+        }
+    }
+}
+
+/// What is known of the rows of a strip.
+struct Known {
+    max: [f32; ROWS],
+    /// The sums of the exponentials and their logarithms.
+    total: [f64; ROWS],
+    log: [f64; ROWS],
+    /// What multiplies the exponentials, and what is taken off at the label.
+    by: [f32; ROWS],
+    off: [f64; ROWS],
+}
+
+/// Where a strip stands: number `c` of its row `i` at `start + c * inner + i`.
+#[derive(Clone, Copy)]
+struct Strip {
+    n: usize,
+    inner: usize,
+    start: usize,
+    /// How many rows it has, and how many vectors a column of four.
+    count: usize,
+    height: usize,
+}
+
+impl Strip {
+    #[inline(always)]
+    fn line(self, c: usize) -> core::ops::Range<usize> {
+        let at = self.start + c * self.inner;
+        at..at + self.count
+    }
+
+    /// Where number `c` of row `i` stands, if that is a class.
+    #[inline(always)]
+    fn place(self, c: usize, i: usize) -> Option<usize> {
+        (c < self.n).then(|| self.start + c * self.inner + i)
+    }
+
+    /// Takes the exponentials of the rows, each less its largest number, to `terms`.
+    #[inline(always)]
+    fn exponentials(self, input: &[f32], room: &mut [Vector], terms: &mut [Vector], known: &mut Known) {
+        let Strip { n, height, .. } = self;
+        for c in 0..n {
+            let line = F32x4::chunks(input.get(self.line(c)).unwrap_or(&[])).0;
+            for (x, to) in line.iter().zip(room.iter_mut().skip(c).step_by(height)) {
+                *to = *x;
+            }
+        }
+        for (column, max) in room.chunks_exact_mut(height).zip(known.max.as_chunks_mut().0) {
+            *max = below(column.get_mut(..n).unwrap_or(&mut []));
+        }
+        scaled_below::<F32x4>(room.as_flattened(), 1.0, 0.0, terms.as_flattened_mut());
+        for (column, total) in terms.chunks_exact(height).zip(known.total.as_chunks_mut().0) {
+            add_up(column, n, room.get_mut(..height).unwrap_or(&mut []), total);
+        }
+        known.log = known.total;
+        logarithms(known.log.as_chunks_mut().0);
+    }
+
+    /// The losses of its rows, which are the batch's from the `first` on, added to a sum.
+    #[inline(always)]
+    fn losses(
+        self,
+        r: &mut Rows<f32>,
+        first: usize,
+        terms: &mut [Vector],
+        known: &mut Known,
+        mut sum: f64,
+    ) -> f64 {
+        let labels = r.labels.get(first..).unwrap_or(&[]);
+        let Known { max, total, log, by, off } = known;
+        let known = max.iter().zip(total).zip(log).zip(by).zip(off);
+        for ((i, &label), ((((max, total), log), by), off)) in
+            labels.iter().enumerate().take(self.count).zip(known)
+        {
+            let (mut value, mut mass) = (0.0, 0.0);
+            if f64::from(label) == r.p[0] {
+                let column = terms.iter_mut().skip(i / WIDTH * self.height).take(self.height);
+                column.filter_map(|e| e.get_mut(i % WIDTH)).for_each(|e| *e = 0.0);
+                *by = 0.0;
+            } else if let Some(x) = self.place(label as usize, i).and_then(|at| r.input.get(at)) {
+                let max = f64::from(*max);
+                if !(max.abs() < f64::INFINITY) {
+                    let number = |c: usize| self.place(c, i).and_then(|at| r.input.get(at));
+                    *total = if (0..self.n).filter_map(number).any(|x| x.is_nan()) { f64::NAN } else { 1.0 };
+                    *log = *total - 1.0;
+                }
+                let weight = factor(r.weight, label as usize);
+                if weight != 0.0 {
+                    value = weight * (*log - (f64::from(*x) - max));
+                }
+                mass = r.scale * factor(r.upstream, first + i) * weight;
+                *by = (mass / *total) as f32;
+            } else {
+                value = f64::NAN;
+                *by = f32::NAN;
+            }
+            *off = mass;
+            if let Some(to) = r.values.get_mut(first + i) {
+                *to = value as f32;
+            }
+            sum += value;
+        }
+        sum
+    }
+
+    /// The gradients of its rows.
+    #[inline(always)]
+    fn gradients(self, labels: &[i32], terms: &[Vector], known: &Known, to: &mut [f32]) {
+        for c in 0..self.n {
+            let line = F32x4::chunks_mut(to.get_mut(self.line(c)).unwrap_or(&mut [])).0;
+            let terms = terms.iter().skip(c).step_by(self.height).zip(known.by.as_chunks().0);
+            for (to, (e, by)) in line.iter_mut().zip(terms) {
+                (F32x4::from_array(e) * F32x4::from_array(by)).store(to);
+            }
+        }
+        for ((i, &label), off) in labels.iter().enumerate().take(self.count).zip(&known.off) {
+            if let Some(to) = self.place(label as usize, i).and_then(|at| to.get_mut(at)) {
+                *to = (f64::from(*to) - off) as f32;
+            }
+        }
+    }
+}
+
+/// The losses of all rows, whose numbers stand `inner` apart, and their sum; NaN, and nothing written, where a slice has not the length
+/// that it must have. The more room there is, the longer are the strips.
+pub fn cross_entropy_losses(r: &mut Rows<f32>, inner: usize, room: &mut [f32]) -> f64 {
+    let n = r.columns;
+    let is = |length: usize, n: usize| r.rows.checked_mul(n) == Some(length);
+    let may_be = |length: usize, n: usize| length == 0 || is(length, n);
+    let height = n.checked_next_multiple_of(WIDTH).unwrap_or(0);
+    let (room, terms) = room.split_at_mut(room.len() / 2);
+    let (room, terms) = (F32x4::chunks_mut(room).0, F32x4::chunks_mut(terms).0);
+    let most = (room.len().checked_div(height).unwrap_or(0) * WIDTH).min(ROWS);
+    let fits = most > 0
+        && inner.is_multiple_of(WIDTH)
+        && r.rows.checked_rem(inner) == Some(0)
+        && is(r.input.len(), n)
+        && is(r.labels.len(), 1)
+        && (r.weight.is_empty() || r.weight.len() == n)
+        && may_be(r.values.len(), 1)
+        && may_be(r.grad_input.len(), n)
+        && may_be(r.upstream.len(), 1);
+    if !fits {
+        return f64::NAN;
+    }
+    room.fill(NO_CLASS);
+    let mut known =
+        Known { max: [0.0; ROWS], total: [1.0; ROWS], log: [0.0; ROWS], by: [0.0; ROWS], off: [0.0; ROWS] };
+    let mut sum = 0.0;
+    let mut first = 0;
+    while first < r.rows {
+        let within = first % inner;
+        let count = most.min(inner - within);
+        let strip = Strip { n, inner, start: (first - within) * n + within, count, height };
+        let used = height * (count / WIDTH);
+        let (Some(room), Some(terms)) = (room.get_mut(..used), terms.get_mut(..used)) else { break };
+        strip.exponentials(r.input, room, terms, &mut known);
+        sum = strip.losses(r, first, terms, &mut known, sum);
+        if !r.grad_input.is_empty() {
+            strip.gradients(r.labels.get(first..).unwrap_or(&[]), terms, &known, r.grad_input);
+        }
+        first += count;
+    }
+    sum
+}
