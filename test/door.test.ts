@@ -8,7 +8,7 @@ import { randomStream } from "./support/generate.js";
 const PAGE = 65536;
 const END = OWN_END + 4 * PAGE;
 /** Bytes of the modules' own that a call may change beside its stack: the room of crates/lanes/src/memory.rs. */
-const ROOM = 4096;
+const ROOM = 16384;
 const CALLS = Number(process.env.PERDIDA_RUNS ?? 150);
 
 /** An instance of its own, in a memory of its own. */

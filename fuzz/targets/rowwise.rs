@@ -1,6 +1,6 @@
-//! Losses of rows of scores, and rows whose numbers stand apart: what brings them together, and the kernel for pixels.
+//! Losses of rows of scores, one at a time and in strips, and what brings rows together whose numbers stand apart.
 #![no_main]
-use door::rowwise::{rowwise_f32, rowwise_f64, rowwise_pixels_f32, turn_rows};
+use door::rowwise::{rowwise_f32, rowwise_f64, rowwise_strips_f32, turn_rows};
 use kernels::rowwise::Op;
 use libfuzzer_sys::fuzz_target;
 
@@ -12,7 +12,7 @@ fuzz_target!(|bytes: &[u8]| {
     let double = d.chance(8);
     match d.below(16) {
         0 => return turned(d, double),
-        1 | 2 => return pixels(d),
+        1 | 2 => return strips(d),
         _ => {}
     }
     let number = d.below(10) as u32;
@@ -77,10 +77,14 @@ fn turned(d: &mut Draw, double: bool) {
     });
 }
 
-/// Cross-entropy of rows whose numbers stand apart.
-fn pixels(d: &mut Draw) {
-    let (samples, columns) = (d.length(3), d.length(20));
-    let inner = if d.chance(12) { d.length(20).saturating_mul(4) } else { d.length(70) };
+/// Cross-entropy of several rows at a time.
+fn strips(d: &mut Draw) {
+    let (samples, columns) = (d.length(9), d.length(20));
+    let inner = match d.below(16) {
+        0..=3 => 1,
+        4..=13 => d.length(20).saturating_mul(4),
+        _ => d.length(70),
+    };
     let rows = samples.saturating_mul(inner);
     let size = rows.saturating_mul(columns);
     let mut call = Call::new(false);
@@ -95,7 +99,7 @@ fn pixels(d: &mut Draw) {
     let scale = d.option(&[1.0, 0.5, -2.0, 0.0]);
     let ignored = d.option(&[-100.0, 0.0]);
     call.run(d, |at| {
-        rowwise_pixels_f32(
+        rowwise_strips_f32(
             rows, columns, inner, at[0], at[1], at[2], at[3], at[4], at[5], scale, ignored, at[6], room,
         )
     });

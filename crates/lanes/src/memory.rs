@@ -23,7 +23,7 @@ impl Plain for u32 {}
 const MOST: usize = 24;
 
 /// Bytes of the room that a call may have beside what it takes.
-pub const ROOM: usize = 4096;
+pub const ROOM: usize = 16384;
 
 /// Where the memory begins that calls may be given: what stands below is the modules' own, the stack and a page of constants each
 /// (crates/wasm/build.rs). Nobody who hands over an address down there means well, and to write there breaks every later call.

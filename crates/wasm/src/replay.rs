@@ -78,7 +78,7 @@ macro_rules! table {
 /// The door by its name.
 fn make(name: &str, args: &[f64]) -> f64 {
     table!(name, args;
-        crate::rowwise::rowwise_f32 crate::rowwise::rowwise_f64 crate::rowwise::turn_rows crate::rowwise::rowwise_pixels_f32
+        crate::rowwise::rowwise_f32 crate::rowwise::rowwise_f64 crate::rowwise::turn_rows crate::rowwise::rowwise_strips_f32
         crate::pointwise::pointwise_f32 crate::pointwise::pointwise_f64
         crate::domain::find_invalid_f32 crate::domain::find_invalid_f64
         crate::energy::energy_f32 crate::energy::energy_f64

@@ -1,5 +1,5 @@
 //! Rowwise losses: one door for all of them, `op` says which.
-use kernels::rowwise::{pixels, run, turn, Op, Rows};
+use kernels::rowwise::{run, strips, turn, Op, Rows};
 use lanes::memory::Memory;
 use lanes::Real;
 use wasm_bindgen::prelude::*;
@@ -79,10 +79,11 @@ pub fn turn_rows(
     })
 }
 
-/// Cross-entropy with class indices of rows whose numbers stand `inner` apart, as [`pixels::cross_entropy_losses`] has it.
+/// Cross-entropy with class indices of rows whose numbers stand `inner` apart, as [`strips::cross_entropy_losses`] has it; with `size`
+/// numbers of room, or some of its own where there is none.
 #[wasm_bindgen]
 #[allow(clippy::too_many_arguments)]
-pub fn rowwise_pixels_f32(
+pub fn rowwise_strips_f32(
     rows: usize,
     columns: usize,
     inner: usize,
@@ -99,7 +100,7 @@ pub fn rowwise_pixels_f32(
 ) -> f64 {
     Memory::with(f64::NAN, |m| {
         let all = rows.saturating_mul(columns);
-        pixels::cross_entropy_losses(
+        strips::cross_entropy_losses(
             &mut Rows {
                 rows,
                 columns,
@@ -115,7 +116,7 @@ pub fn rowwise_pixels_f32(
                 p: [ignore_index, 0.0],
             },
             inner,
-            m.view_mut(room, size),
+            if room == 0 { m.room() } else { m.view_mut(room, size) },
         )
     })
 }

@@ -11,8 +11,8 @@ use lanes::{Lanes, Real};
 
 pub mod entropy;
 pub mod margins;
-pub mod pixels;
 pub mod softmax;
+pub mod strips;
 
 /// The losses by their number at the door; ts/losses/rowwise.ts has the same table.
 #[derive(Clone, Copy, Debug, PartialEq)]

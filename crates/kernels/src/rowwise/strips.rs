@@ -1,11 +1,12 @@
-//! Cross-entropy with class indices where the classes are not the last axis, [.., columns, inner], as of images: the same bits as
-//! [`super::entropy`] has for rows whose numbers stand together.
+//! Cross-entropy with class indices for several rows at a time, a row per lane: the same bits as [`super::entropy`] has for one.
 //!
-//! Numbers of neighbouring rows stand side by side, so each lane has a row: the exponentials take whole vectors however few classes
-//! there are, and what is done once a row is done for several, a strip. In single precision, and where `inner` is a multiple of the
-//! lanes; other rows are brought together ([`super::turn`]).
+//! A row of few numbers leaves lanes empty, and most of its time goes to what is done once a row: its largest number, a logarithm,
+//! divisions. So four rows become a column, a vector per class. The exponentials take whole vectors however few classes there are, and
+//! what is done once a row is done for all of a strip of columns. Rows that stand together are turned for it; rows whose numbers stand
+//! apart, [.., columns, inner], as of images, lie in memory as in a column. In single precision: two lanes gain less.
 use super::softmax::{logarithms, scaled_below, CHAIN, CONFIDENT};
-use super::{factor, Rows};
+use super::{factor, load_tail, store_tail, Rows};
+use core::ops::Range;
 use lanes::{transpose, F32x4, F64x2, Lanes};
 
 /// Lanes.
@@ -16,6 +17,20 @@ const ROWS: usize = 64;
 type Vector = [f32; WIDTH];
 /// What stands behind the last class, so that a column has whole squares: no exponential.
 const NO_CLASS: Vector = [f32::NEG_INFINITY; WIDTH];
+
+/// Turns squares of numbers.
+#[inline(never)]
+fn turn(column: &mut [Vector]) {
+    for square in column.as_chunks_mut::<WIDTH>().0 {
+        *square = turned(square).map(|x| x.to_array());
+    }
+}
+
+/// A square of numbers, turned.
+#[inline(always)]
+fn turned(square: &[Vector; WIDTH]) -> [F32x4; WIDTH] {
+    transpose(square.map(|x| F32x4::from_array(&x)))
+}
 
 /// Puts x - max where x stands in a column, and gives back the largest numbers.
 #[inline(never)]
@@ -34,7 +49,7 @@ fn below(column: &mut [Vector]) -> Vector {
 #[inline(always)]
 fn add(sums: &mut [F64x2; WIDTH], column: &[Vector]) {
     for square in column.as_chunks::<WIDTH>().0 {
-        for (sum, x) in sums.iter_mut().zip(transpose(square.map(|x| F32x4::from_array(&x)))) {
+        for (sum, x) in sums.iter_mut().zip(turned(square)) {
             *sum = x.add_to_f64(*sum);
         }
     }
@@ -87,11 +102,12 @@ struct Known {
     off: [f64; ROWS],
 }
 
-/// Where a strip stands: number `c` of its row `i` at `start + c * inner + i`.
+/// Where a strip stands: number `c` of its row `i` at `start + c * inner + i * step`.
 #[derive(Clone, Copy)]
 struct Strip {
     n: usize,
     inner: usize,
+    step: usize,
     start: usize,
     /// How many rows it has, and how many vectors a column of four.
     count: usize,
@@ -99,28 +115,57 @@ struct Strip {
 }
 
 impl Strip {
+    /// Where class `c` of rows that stand apart is.
     #[inline(always)]
-    fn line(self, c: usize) -> core::ops::Range<usize> {
+    fn line(self, c: usize) -> Range<usize> {
         let at = self.start + c * self.inner;
         at..at + self.count
+    }
+
+    /// Where the rows of column `v` are that stand together.
+    #[inline(always)]
+    fn rows(self, v: usize) -> Range<usize> {
+        let row = |i: usize| self.start + i.min(self.count) * self.n;
+        row(v * WIDTH)..row(v * WIDTH + WIDTH)
     }
 
     /// Where number `c` of row `i` stands, if that is a class.
     #[inline(always)]
     fn place(self, c: usize, i: usize) -> Option<usize> {
-        (c < self.n).then(|| self.start + c * self.inner + i)
+        (c < self.n).then(|| self.start + c * self.inner + i * self.step)
+    }
+
+    /// Brings the rows into columns.
+    #[inline(always)]
+    fn bring(self, input: &[f32], room: &mut [Vector]) {
+        if self.inner > 1 {
+            for c in 0..self.n {
+                let line = F32x4::chunks(input.get(self.line(c)).unwrap_or(&[])).0;
+                for (x, to) in line.iter().zip(room.iter_mut().skip(c).step_by(self.height)) {
+                    *to = *x;
+                }
+            }
+            return;
+        }
+        for (v, column) in room.chunks_exact_mut(self.height).enumerate() {
+            for (k, row) in input.get(self.rows(v)).unwrap_or(&[]).chunks_exact(self.n).enumerate() {
+                let (whole, tail) = F32x4::chunks(row);
+                let mut to = column.iter_mut().skip(k).step_by(WIDTH);
+                for (x, to) in whole.iter().zip(&mut to) {
+                    *to = *x;
+                }
+                if let Some(to) = to.next() {
+                    load_tail::<F32x4>(tail, f32::NEG_INFINITY).store(to);
+                }
+            }
+            turn(column);
+        }
     }
 
     /// Takes the exponentials of the rows, each less its largest number, to `terms`.
     #[inline(always)]
-    fn exponentials(self, input: &[f32], room: &mut [Vector], terms: &mut [Vector], known: &mut Known) {
+    fn exponentials(self, room: &mut [Vector], terms: &mut [Vector], known: &mut Known) {
         let Strip { n, height, .. } = self;
-        for c in 0..n {
-            let line = F32x4::chunks(input.get(self.line(c)).unwrap_or(&[])).0;
-            for (x, to) in line.iter().zip(room.iter_mut().skip(c).step_by(height)) {
-                *to = *x;
-            }
-        }
         for (column, max) in room.chunks_exact_mut(height).zip(known.max.as_chunks_mut().0) {
             *max = below(column.get_mut(..n).unwrap_or(&mut []));
         }
@@ -128,8 +173,12 @@ impl Strip {
         for (column, total) in terms.chunks_exact(height).zip(known.total.as_chunks_mut().0) {
             add_up(column, n, room.get_mut(..height).unwrap_or(&mut []), total);
         }
-        known.log = known.total;
-        logarithms(known.log.as_chunks_mut().0);
+        let pairs = self.count.div_ceil(2);
+        let logs = known.log.as_chunks_mut().0.get_mut(..pairs).unwrap_or(&mut []);
+        for (log, total) in logs.iter_mut().zip(known.total.as_chunks().0) {
+            *log = *total;
+        }
+        logarithms(logs);
     }
 
     /// The losses of its rows, which are the batch's from the `first` on, added to a sum.
@@ -181,12 +230,34 @@ impl Strip {
 
     /// The gradients of its rows.
     #[inline(always)]
-    fn gradients(self, labels: &[i32], terms: &[Vector], known: &Known, to: &mut [f32]) {
-        for c in 0..self.n {
-            let line = F32x4::chunks_mut(to.get_mut(self.line(c)).unwrap_or(&mut [])).0;
-            let terms = terms.iter().skip(c).step_by(self.height).zip(known.by.as_chunks().0);
-            for (to, (e, by)) in line.iter_mut().zip(terms) {
-                (F32x4::from_array(e) * F32x4::from_array(by)).store(to);
+    fn gradients(self, labels: &[i32], terms: &mut [Vector], known: &Known, to: &mut [f32]) {
+        let by = known.by.as_chunks().0;
+        if self.inner > 1 {
+            for c in 0..self.n {
+                let line = F32x4::chunks_mut(to.get_mut(self.line(c)).unwrap_or(&mut [])).0;
+                let terms = terms.iter().skip(c).step_by(self.height).zip(by);
+                for (to, (e, by)) in line.iter_mut().zip(terms) {
+                    (F32x4::from_array(e) * F32x4::from_array(by)).store(to);
+                }
+            }
+        } else {
+            for ((v, column), by) in terms.chunks_exact_mut(self.height).enumerate().zip(by) {
+                for e in &mut *column {
+                    (F32x4::from_array(e) * F32x4::from_array(by)).store(e);
+                }
+                turn(column);
+                for (k, row) in
+                    to.get_mut(self.rows(v)).unwrap_or(&mut []).chunks_exact_mut(self.n).enumerate()
+                {
+                    let (whole, tail) = F32x4::chunks_mut(row);
+                    let mut from = column.iter().skip(k).step_by(WIDTH);
+                    for (to, x) in whole.iter_mut().zip(&mut from) {
+                        *to = *x;
+                    }
+                    if let (Some(x), false) = (from.next(), tail.is_empty()) {
+                        store_tail(tail, F32x4::from_array(x));
+                    }
+                }
             }
         }
         for ((i, &label), off) in labels.iter().enumerate().take(self.count).zip(&known.off) {
@@ -198,7 +269,7 @@ impl Strip {
 }
 
 /// The losses of all rows, whose numbers stand `inner` apart, and their sum; NaN, and nothing written, where a slice has not the length
-/// that it must have. The more room there is, the longer are the strips.
+/// that it must have, or `inner` is neither 1 nor a multiple of the lanes. The more room there is, the longer are the strips.
 pub fn cross_entropy_losses(r: &mut Rows<f32>, inner: usize, room: &mut [f32]) -> f64 {
     let n = r.columns;
     let is = |length: usize, n: usize| r.rows.checked_mul(n) == Some(length);
@@ -208,7 +279,7 @@ pub fn cross_entropy_losses(r: &mut Rows<f32>, inner: usize, room: &mut [f32]) -
     let (room, terms) = (F32x4::chunks_mut(room).0, F32x4::chunks_mut(terms).0);
     let most = (room.len().checked_div(height).unwrap_or(0) * WIDTH).min(ROWS);
     let fits = most > 0
-        && inner.is_multiple_of(WIDTH)
+        && (inner == 1 || inner.is_multiple_of(WIDTH))
         && r.rows.checked_rem(inner) == Some(0)
         && is(r.input.len(), n)
         && is(r.labels.len(), 1)
@@ -225,12 +296,15 @@ pub fn cross_entropy_losses(r: &mut Rows<f32>, inner: usize, room: &mut [f32]) -
     let mut sum = 0.0;
     let mut first = 0;
     while first < r.rows {
-        let within = first % inner;
-        let count = most.min(inner - within);
-        let strip = Strip { n, inner, start: (first - within) * n + within, count, height };
-        let used = height * (count / WIDTH);
+        // how far into a sample, and how far it goes
+        let (within, left, step) =
+            if inner > 1 { (first % inner, inner - first % inner, 1) } else { (0, r.rows - first, n) };
+        let count = most.min(left);
+        let strip = Strip { n, inner, step, start: (first - within) * n + within, count, height };
+        let used = height * count.div_ceil(WIDTH);
         let (Some(room), Some(terms)) = (room.get_mut(..used), terms.get_mut(..used)) else { break };
-        strip.exponentials(r.input, room, terms, &mut known);
+        strip.bring(r.input, room);
+        strip.exponentials(room, terms, &mut known);
         sum = strip.losses(r, first, terms, &mut known, sum);
         if !r.grad_input.is_empty() {
             strip.gradients(r.labels.get(first..).unwrap_or(&[]), terms, &known, r.grad_input);
