@@ -29,7 +29,7 @@ class Door {
   expectUsable(what: string): void {
     const numbers = new Float64Array(this.memory.buffer, OWN_END, 4);
     numbers.set([1, 2, 3, 0]);
-    this.call("rowwise_f64", [6, 1, 3, OWN_END, 0, 0, 0, OWN_END + 24, 0, 0, 0, 1, 0, 0]);
+    this.call("rowwise_f64", [6, 1, 3, OWN_END, 0, 0, 0, OWN_END + 24, 0, 0, 0, 1, 0, 0, 1]);
     if (numbers[3] !== 3.4076059644443806)
       throw new Error(`${what}: log sum exp is ${numbers[3]} afterwards`);
     const own = new Uint8Array(this.memory.buffer, PAGE, this.own.length);
@@ -86,13 +86,13 @@ describe.each(["core.wasm", "core.scalar.wasm"])("%s", (file) => {
   test("the modules' own memory is refused, up to its last byte", () => {
     const door = new Door(module);
     const sum = (input: number): number =>
-      door.call("rowwise_f64", [6, 1, 2, input, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0]);
+      door.call("rowwise_f64", [6, 1, 2, input, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 1]);
     expect(sum(OWN_END)).toBe(Math.log(2));
     for (const input of [8, 1024, PAGE - 8, PAGE, OWN_END - 16, OWN_END - 8]) expect(sum(input)).toBeNaN();
     const before = new Uint8Array(door.memory.buffer, 0, OWN_END).slice();
     for (const values of [8, 1024, PAGE, 2 * PAGE, OWN_END - 16]) {
       // values over the stack, the constants
-      const args = [6, 2, 2, OWN_END, 0, 0, 0, values, 0, 0, 0, 1, 0, 0];
+      const args = [6, 2, 2, OWN_END, 0, 0, 0, values, 0, 0, 0, 1, 0, 0, 1];
       expect(door.call("rowwise_f64", args)).toBe(2 * Math.log(2));
     }
     const after = new Uint8Array(door.memory.buffer, PAGE, OWN_END - PAGE);

@@ -18,7 +18,8 @@ fuzz_target!(|bytes: &[u8]| {
     let number = d.below(10) as u32;
     let op = Op::from_door(number);
     let columns = d.length(70);
-    let rows = d.length(9);
+    let inner = if op == Some(Op::NllLoss) && d.chance(8) { d.length(5) } else { 1 };
+    let rows = d.length(9).saturating_mul(inner);
     let size = rows.saturating_mul(columns);
     let labels = rows.saturating_mul(op.map_or(1, |op| op.labels(columns)));
     let targets = rows.saturating_mul(op.map_or(columns, |op| op.targets(columns)));
@@ -51,7 +52,7 @@ fuzz_target!(|bytes: &[u8]| {
     let everyday = call.everyday && op.is_some() && scale.abs() <= 2.0 && p.iter().all(|p| usual.contains(p));
     let run = if double { rowwise_f64 } else { rowwise_f32 };
     let outcome = call.run(d, |at| {
-        run(number, rows, columns, at[0], at[1], at[2], at[3], at[4], at[5], at[6], at[7], scale, p[0], p[1])
+        run(number, rows, columns, at[0], at[1], at[2], at[3], at[4], at[5], at[6], at[7], scale, p[0], p[1], inner)
     });
     if let Some(outcome) = outcome.filter(|_| everyday && columns > 0) {
         outcome.expect_numbers("everyday numbers");

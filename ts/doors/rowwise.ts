@@ -15,11 +15,12 @@ export interface Plan {
 const CROSS_ENTROPY = 0;
 /** Cross-entropy has a kernel of its own for targets that are no classes. */
 const CROSS_ENTROPY_PROBABILITIES = 1;
+const NLL = 2;
 
 export const door: Door<Plan> | undefined = /* @__PURE__ */ opened<Plan>(source, {
   numbers: {
     crossEntropyLoss: CROSS_ENTROPY,
-    nllLoss: 2,
+    nllLoss: NLL,
     multiMarginLoss: 3,
     multiLabelMarginLoss: 4,
     multiLabelSoftMarginLoss: 5,
@@ -31,9 +32,8 @@ export const door: Door<Plan> | undefined = /* @__PURE__ */ opened<Plan>(source,
     inner === 1 ? 0 : 4 * turnedAtATime(columns) * columns * bytesOf(call),
   call(exports, call, plan, at) {
     if (goInStrips(call, plan, at)) return strips(exports, call, plan, at);
-    return plan.inner === 1
-      ? rowsTogether(exports, call, plan.rows, plan.columns, at)
-      : rowsApart(exports, call, plan, at);
+    if (plan.inner === 1 || call.op === NLL) return run(exports, call, plan, at);
+    return rowsApart(exports, call, plan, at);
   },
 });
 /** The addresses of the arrays of rows that stand side by side. */
@@ -71,8 +71,8 @@ function strips(exports: Exports, call: Call, plan: Plan, at: Addresses): number
   );
 }
 
-/** Runs the kernel on rows whose numbers stand side by side. */
-function rowsTogether(exports: Exports, call: Call, rows: number, columns: number, at: Eight): number {
+/** Runs the kernel on rows as they stand: side by side, but for the negative log-likelihood. */
+function run(exports: Exports, call: Call, { rows, columns, inner }: Plan, at: Eight): number {
   const [p0 = 0, p1 = 0] = call.parameters;
   const kernel = call.dtype === "float32" ? exports.rowwise_f32 : exports.rowwise_f64;
   const [input, labels, target, weight, values, gradInput, gradTarget, upstream] = at;
@@ -91,6 +91,7 @@ function rowsTogether(exports: Exports, call: Call, rows: number, columns: numbe
     call.scale,
     p0,
     p1,
+    inner,
   );
 }
 
@@ -118,7 +119,7 @@ function rowsApart(exports: Exports, call: Call, plan: Plan, at: Addresses): num
       return to;
     };
     const from = (address: number, size: number): number => address && address + first * size;
-    sum += rowsTogether(exports, call, rows, columns, [
+    sum += run(exports, call, { rows, columns, inner: 1 }, [
       turn(input, 0),
       from(labels, 4),
       turn(target, 1),

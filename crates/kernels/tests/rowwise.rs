@@ -59,6 +59,7 @@ fn rows_of_nothing_are_not_gone_through() {
     let rows = Rows {
         rows: usize::MAX,
         columns: 0,
+        inner: 1,
         input: &[0.0f64; 0],
         labels: &[],
         target: &[],
@@ -87,10 +88,11 @@ struct Batch {
 }
 
 impl Batch {
-    fn rows(&mut self) -> Rows<'_, f32> {
+    fn rows(&mut self, inner: usize) -> Rows<'_, f32> {
         Rows {
             rows: self.rows,
             columns: self.columns,
+            inner,
             input: &self.input,
             labels: &self.labels,
             target: &[],
@@ -154,11 +156,11 @@ fn strips_have_the_bits_of_rows() {
                     apart.input[place(i, c, columns, inner)] = together.input[i * columns + c];
                 }
             }
-            let expected = run::<F32x4>(Op::CrossEntropyLoss, &mut together.rows());
+            let expected = run::<F32x4>(Op::CrossEntropyLoss, &mut together.rows(1));
             // room for one column of four rows, and for more than are taken
             for columns_of_room in [1, 40] {
                 let mut room = vec![7.0; 8 * columns.next_multiple_of(4) * columns_of_room];
-                let sum = strips::cross_entropy_losses(&mut apart.rows(), inner, &mut room);
+                let sum = strips::cross_entropy_losses(&mut apart.rows(inner), &mut room);
                 let what = format!("{columns} columns, {samples} x {inner}");
                 assert!(same(sum as f32, expected as f32), "{what}: {sum} is not {expected}");
                 for i in 0..rows {
@@ -198,7 +200,7 @@ fn strips_that_do_not_fit_are_not_written() {
                         grad: vec![9.0; size],
                         upstream: vec![],
                     };
-                    let sum = strips::cross_entropy_losses(&mut batch.rows(), inner, &mut vec![0.0; room]);
+                    let sum = strips::cross_entropy_losses(&mut batch.rows(inner), &mut vec![0.0; room]);
                     let fits = rows == labels
                         && columns > 0
                         && rows.checked_mul(columns) == Some(size)

@@ -24,6 +24,7 @@ macro_rules! door {
             scale: f64,
             p0: f64,
             p1: f64,
+            inner: usize,
         ) -> f64 {
             Memory::with(f64::NAN, |m| {
                 let Some(op) = Op::from_door(op) else { return f64::NAN };
@@ -35,6 +36,7 @@ macro_rules! door {
                     &mut Rows {
                         rows,
                         columns,
+                        inner,
                         input: m.view(input, size),
                         labels: m.view(labels, rows.saturating_mul(op.labels(columns))),
                         target: m.view(target, targets),
@@ -104,6 +106,7 @@ pub fn rowwise_strips_f32(
             &mut Rows {
                 rows,
                 columns,
+                inner,
                 input: m.view(input, all),
                 labels: m.view(labels, rows),
                 target: &[],
@@ -115,7 +118,6 @@ pub fn rowwise_strips_f32(
                 scale,
                 p: [ignore_index, 0.0],
             },
-            inner,
             if room == 0 { m.room() } else { m.view_mut(room, size) },
         )
     })

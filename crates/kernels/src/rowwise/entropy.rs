@@ -1,6 +1,6 @@
 //! Cross-entropy between a row of logits and a class or probabilities, and the negative log-likelihood alone.
 use super::softmax::{exponentials, multiply};
-use super::{factor, no_class, only, sweep, Row};
+use super::{factor, no_class, only, sweep, Row, Rows};
 use lanes::{F64x2, Lanes, Real};
 
 /// -sum_c q_c log softmax(x)_c with q_c = w_c ((1 - s) t_c + s / C); t is the target, or 1 at the label and 0 elsewhere.
@@ -58,17 +58,36 @@ pub fn cross_entropy_loss<L: Lanes>(row: &mut Row<L::Scalar>) -> f64 {
     value
 }
 
-/// -w_y x_y, the row being log-probabilities.
-pub fn nll_loss<R: Real>(row: &mut Row<R>) -> f64 {
-    row.grad.fill(R::ZERO);
-    let label = row.labels.first().copied().unwrap_or(-1);
-    if f64::from(label) == row.p[0] {
-        return 0.0;
+/// -w_y x_y of each row, which is of log-probabilities: nothing else of a row is looked at, so they are gone through as they stand.
+#[inline(never)]
+pub fn nll_losses<R: Real>(r: &mut Rows<R>) -> f64 {
+    r.grad_input.fill(R::ZERO);
+    let mut sum = 0.0;
+    for (i, &label) in r.labels.iter().enumerate() {
+        // where number 0 of the row stands; the others follow `inner` apart
+        let within = if r.inner > 1 { i % r.inner } else { 0 };
+        let start = (i - within) * r.columns + within;
+        let y = label as usize;
+        let place = if y < r.columns { start + y * r.inner } else { usize::MAX };
+        let mut value = 0.0;
+        if f64::from(label) == r.p[0] {
+            // nothing
+        } else if let Some(x) = r.input.get(place) {
+            let weight = factor(r.weight, y);
+            value = -weight * x.to_f64();
+            if let Some(to) = r.grad_input.get_mut(place) {
+                *to = R::from_f64(-(r.scale * factor(r.upstream, i)) * weight);
+            }
+        } else {
+            value = f64::NAN;
+            for to in r.grad_input.iter_mut().skip(start).step_by(r.inner).take(r.columns) {
+                *to = R::NAN;
+            }
+        }
+        if let Some(to) = r.values.get_mut(i) {
+            *to = R::from_f64(value);
+        }
+        sum += value;
     }
-    let Some(x) = row.x.get(label as usize) else { return no_class(row) };
-    let weight = factor(row.weight, label as usize);
-    if let Some(to) = row.grad.get_mut(label as usize) {
-        *to = R::from_f64(-row.scale * weight);
-    }
-    -weight * x.to_f64()
+    sum
 }

@@ -84,6 +84,8 @@ pub struct Rows<'a, R> {
     pub rows: usize,
     /// How many numbers in each.
     pub columns: usize,
+    /// How far apart these stand, [.., columns, inner]: 1 but for a loss that takes them so.
+    pub inner: usize,
     /// The scores, [rows, columns].
     pub input: &'a [R],
     /// Class indices, [rows]; for sets of labels [rows, columns].
@@ -262,10 +264,14 @@ pub fn run<L: Lanes>(op: Op, r: &mut Rows<L::Scalar>) -> f64 {
         && may_be(r.values.len(), per_value)
         && may_be(r.grad_input.len(), r.columns)
         && may_be(r.grad_target.len(), per_target)
-        && may_be(r.upstream.len(), per_value);
+        && may_be(r.upstream.len(), per_value)
+        && (r.inner == 1 || op == Op::NllLoss && r.rows.checked_rem(r.inner) == Some(0));
     if !fits || r.columns == 0 {
         // rows of nothing may be more than anybody can go through
         return if fits { 0.0 } else { f64::NAN };
+    }
+    if op == Op::NllLoss {
+        return entropy::nll_losses(r);
     }
     let mut sum = 0.0;
     for i in 0..r.rows {
@@ -286,7 +292,8 @@ pub fn run<L: Lanes>(op: Op, r: &mut Rows<L::Scalar>) -> f64 {
             Op::CrossEntropyLoss | Op::CrossEntropyLossProbabilities => {
                 entropy::cross_entropy_loss::<L>(&mut one)
             }
-            Op::NllLoss => entropy::nll_loss(&mut one),
+            // not row by row
+            Op::NllLoss => f64::NAN,
             Op::MultiMarginLoss => margins::multi_margin_loss::<L>(&mut one),
             Op::MultiLabelMarginLoss => margins::multi_label_margin_loss::<L>(&mut one),
             Op::MultiLabelSoftMarginLoss => margins::multi_label_soft_margin_loss::<L>(&mut one),

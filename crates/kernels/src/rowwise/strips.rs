@@ -270,8 +270,8 @@ impl Strip {
 
 /// The losses of all rows, whose numbers stand `inner` apart, and their sum; NaN, and nothing written, where a slice has not the length
 /// that it must have, or `inner` is neither 1 nor a multiple of the lanes. The more room there is, the longer are the strips.
-pub fn cross_entropy_losses(r: &mut Rows<f32>, inner: usize, room: &mut [f32]) -> f64 {
-    let n = r.columns;
+pub fn cross_entropy_losses(r: &mut Rows<f32>, room: &mut [f32]) -> f64 {
+    let (n, inner) = (r.columns, r.inner);
     let is = |length: usize, n: usize| r.rows.checked_mul(n) == Some(length);
     let may_be = |length: usize, n: usize| length == 0 || is(length, n);
     let height = n.checked_next_multiple_of(WIDTH).unwrap_or(0);
