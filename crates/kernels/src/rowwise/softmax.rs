@@ -216,19 +216,10 @@ fn largest_of<L: Lanes, const TURNED: bool>(x: &[L::Scalar]) -> L::Scalar {
 }
 
 /// The logarithm of one number: of sums, in double precision whatever the row's is, so that a loss near 0 keeps its digits.
-pub fn ln(x: f64) -> f64 {
-    let mut pair = [[x; 2]];
-    logarithms(&mut pair);
-    let [[y, _]] = pair;
-    y
-}
-
-/// Puts the logarithms of numbers in their place.
 #[inline(never)]
-pub(crate) fn logarithms(pairs: &mut [[f64; 2]]) {
-    for pair in pairs {
-        F64x2::from_array(pair).ln().store(pair);
-    }
+pub fn ln(x: f64) -> f64 {
+    let [y, _] = F64x2::splat(x).ln().to_array();
+    y
 }
 
 /// Multiplies a row.

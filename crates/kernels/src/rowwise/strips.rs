@@ -4,7 +4,7 @@
 //! divisions. So four rows become a column, a vector per class. The exponentials take whole vectors however few classes there are, and
 //! what is done once a row is done for all of a strip of columns. Rows that stand together are turned for it; rows whose numbers stand
 //! apart, [.., columns, inner], as of images, lie in memory as in a column. In single precision: two lanes gain less.
-use super::softmax::{logarithms, scaled_below, CHAIN, CONFIDENT};
+use super::softmax::{scaled_below, CHAIN, CONFIDENT};
 use super::{factor, load_tail, store_tail, Rows};
 use core::ops::Range;
 use lanes::{transpose, F32x4, F64x2, Lanes};
@@ -173,12 +173,10 @@ impl Strip {
         for (column, total) in terms.chunks_exact(height).zip(known.total.as_chunks_mut().0) {
             add_up(column, n, room.get_mut(..height).unwrap_or(&mut []), total);
         }
-        let pairs = self.count.div_ceil(2);
-        let logs = known.log.as_chunks_mut().0.get_mut(..pairs).unwrap_or(&mut []);
-        for (log, total) in logs.iter_mut().zip(known.total.as_chunks().0) {
-            *log = *total;
+        let pairs = known.total.as_chunks().0.iter().take(self.count.div_ceil(2));
+        for (total, log) in pairs.zip(known.log.as_chunks_mut().0) {
+            F64x2::from_array(total).ln().store(log);
         }
-        logarithms(logs);
     }
 
     /// The losses of its rows, which are the batch's from the `first` on, added to a sum.
