@@ -28,8 +28,8 @@ export const door: Door<Plan> | undefined = /* @__PURE__ */ opened<Plan>(source,
     logSoftmax: 7,
     softmax: 8,
   },
-  scratch: (_exports, call, { columns, inner }) =>
-    inner === 1 ? 0 : 4 * turnedAtATime(columns) * columns * bytesOf(call),
+  scratch: (_exports, call, plan) =>
+    plan.inner === 1 || call.op === NLL ? 0 : roomFor(plan.columns) * bytesOf(call),
   call(exports, call, plan, at) {
     if (goInStrips(call, plan, at)) return strips(exports, call, plan, at);
     if (plan.inner === 1 || call.op === NLL) return run(exports, call, plan, at);
@@ -47,7 +47,7 @@ function bytesOf({ dtype }: Call): number {
 function goInStrips({ dtype, op, parameters }: Call, plan: Plan, [, labels]: Addresses): boolean {
   const { rows, columns, inner } = plan;
   if (op !== CROSS_ENTROPY || dtype !== "float32" || labels === 0 || parameters[1] !== 0) return false;
-  return inner === 1 ? rows > 3 && columns <= 60 : inner % 4 === 0;
+  return inner === 1 ? columns <= (rows > 7 ? 60 : rows > 3 ? 21 : 0) : inner % 4 === 0;
 }
 
 /** Runs that kernel. */
@@ -67,7 +67,7 @@ function strips(exports: Exports, call: Call, plan: Plan, at: Addresses): number
     call.scale,
     ignoreIndex,
     room,
-    4 * turnedAtATime(plan.columns) * plan.columns,
+    roomFor(plan.columns),
   );
 }
 
@@ -101,6 +101,11 @@ const TURNED = 2048;
 /** How many rows these are. */
 function turnedAtATime(columns: number): number {
   return Math.max(16, Math.floor(TURNED / columns));
+}
+
+/** The numbers of room that rows need which stand apart: for their scores, their targets, and both gradients. */
+function roomFor(columns: number): number {
+  return 4 * turnedAtATime(columns) * columns;
 }
 
 /** Runs it on rows that stand apart: as many at a time as there is room for are brought together, and their gradients go back. */

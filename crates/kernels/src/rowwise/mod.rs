@@ -2,11 +2,13 @@
 //!
 //! - [`softmax`]: the exponentials of a row, and with them logSumExp, softmax and logSoftmax;
 //! - [`entropy`]: cross-entropy and the negative log-likelihood;
+//! - [`strips`]: cross-entropy of few classes, several rows at a time;
 //! - [`margins`]: the multi-class and multi-label margin losses.
 //!
-//! [`run`] is the one driver. It cuts the arrays into rows, works out what multiplies a row's gradient, adds the losses up in
+//! [`run`] is the driver. It cuts the arrays into rows, works out what multiplies a row's gradient, adds the losses up in
 //! double precision and writes them where they are wanted. A loss sees one [`Row`] and nothing else, so what comes out for
-//! a row cannot depend on the others. [`turn`] brings rows together whose numbers stand apart.
+//! a row cannot depend on the others; but for two that go over the rows themselves, for speed: the negative log-likelihood, which
+//! looks at one number of each, and [`strips`]. [`turn`] brings rows together whose numbers stand apart.
 use lanes::{Lanes, Real};
 
 pub mod entropy;
@@ -292,8 +294,8 @@ pub fn run<L: Lanes>(op: Op, r: &mut Rows<L::Scalar>) -> f64 {
             Op::CrossEntropyLoss | Op::CrossEntropyLossProbabilities => {
                 entropy::cross_entropy_loss::<L>(&mut one)
             }
-            // not row by row
-            Op::NllLoss => f64::NAN,
+            // gone through above
+            Op::NllLoss => break,
             Op::MultiMarginLoss => margins::multi_margin_loss::<L>(&mut one),
             Op::MultiLabelMarginLoss => margins::multi_label_margin_loss::<L>(&mut one),
             Op::MultiLabelSoftMarginLoss => margins::multi_label_soft_margin_loss::<L>(&mut one),

@@ -11,20 +11,12 @@ use lanes::{transpose, F32x4, F64x2, Lanes};
 
 /// Lanes.
 const WIDTH: usize = 4;
-/// The most rows of a strip: four lines of the cache. The processor fetches those that follow by itself.
+/// The most rows of a strip. Of rows that stand apart that is four lines of the cache a class; the processor fetches those behind by itself.
 const ROWS: usize = 64;
 
 type Vector = [f32; WIDTH];
 /// What stands behind the last class, so that a column has whole squares: no exponential.
 const NO_CLASS: Vector = [f32::NEG_INFINITY; WIDTH];
-
-/// Turns squares of numbers.
-#[inline(never)]
-fn turn(column: &mut [Vector]) {
-    for square in column.as_chunks_mut::<WIDTH>().0 {
-        *square = turned(square).map(|x| x.to_array());
-    }
-}
 
 /// A square of numbers, turned.
 #[inline(always)]
@@ -45,20 +37,18 @@ fn below(column: &mut [Vector]) -> Vector {
     max.to_array()
 }
 
-/// Adds to the sums of four rows what vectors hold of them, as a row's own vectors would be added.
+/// Adds to the sums of four rows a vector of each, as a row's own would be added.
 #[inline(always)]
-fn add(sums: &mut [F64x2; WIDTH], column: &[Vector]) {
-    for square in column.as_chunks::<WIDTH>().0 {
-        for (sum, x) in sums.iter_mut().zip(turned(square)) {
-            *sum = x.add_to_f64(*sum);
-        }
+fn add(sums: &mut [F64x2; WIDTH], rows: [F32x4; WIDTH]) {
+    for (sum, x) in sums.iter_mut().zip(rows) {
+        *sum = x.add_to_f64(*sum);
     }
 }
 
 /// The sums of a column's terms, of `n` classes, the same as a row has them: its vectors are added up in two chains in turn, and where
 /// nearly all is the largest term, which is exactly 1, that counts apart.
 #[inline(never)]
-fn add_up(column: &[Vector], n: usize, room: &mut [Vector], totals: &mut [f64; WIDTH]) {
+fn add_up(column: &[Vector], n: usize, totals: &mut [f64; WIDTH]) {
     let mut sums = [F64x2::zero(); WIDTH];
     let (pairs, rest) = column.split_at_checked(n - n % (2 * WIDTH)).unwrap_or((&[], &[]));
     for pairs in pairs.as_chunks::<{ 2 * WIDTH }>().0.chunks(CHAIN) {
@@ -68,21 +58,26 @@ fn add_up(column: &[Vector], n: usize, room: &mut [Vector], totals: &mut [f64; W
                 (F32x4::from_array(chain) + F32x4::from_array(e)).store(chain);
             }
         }
-        add(&mut sums, &chains);
+        for half in chains.as_chunks().0 {
+            add(&mut sums, turned(half));
+        }
     }
-    add(&mut sums, rest);
+    for square in rest.as_chunks().0 {
+        add(&mut sums, turned(square));
+    }
     *totals = sums.map(|sum| sum.sum());
     if totals.iter().any(|&total| total < CONFIDENT) {
         let (zero, one) = (F32x4::zero(), F32x4::one());
         let mut ones = zero;
-        for (e, to) in column.iter().zip(&mut *room) {
-            let e = F32x4::from_array(e);
-            ones = ones + F32x4::select(e.eq(one), one, zero);
-            F32x4::select(e.eq(one), zero, e).store(to);
-        }
         sums = [F64x2::zero(); WIDTH];
-        add(&mut sums, room);
-        room.iter_mut().skip(n).for_each(|to| *to = NO_CLASS);
+        for square in column.as_chunks::<WIDTH>().0 {
+            let others = square.map(|e| {
+                let e = F32x4::from_array(&e);
+                ones = ones + F32x4::select(e.eq(one), one, zero);
+                F32x4::select(e.eq(one), zero, e)
+            });
+            add(&mut sums, transpose(others));
+        }
         for ((total, ones), rest) in totals.iter_mut().zip(ones.to_array()).zip(sums) {
             if *total < CONFIDENT {
                 *total = f64::from(ones) + rest.sum();
@@ -129,7 +124,7 @@ impl Strip {
         row(v * WIDTH)..row(v * WIDTH + WIDTH)
     }
 
-    /// Where number `c` of row `i` stands, if that is a class.
+    /// Where number `c` of row `i` stands, if it has one.
     #[inline(always)]
     fn place(self, c: usize, i: usize) -> Option<usize> {
         (c < self.n).then(|| self.start + c * self.inner + i * self.step)
@@ -158,7 +153,9 @@ impl Strip {
                     load_tail::<F32x4>(tail, f32::NEG_INFINITY).store(to);
                 }
             }
-            turn(column);
+            for square in column.as_chunks_mut().0 {
+                *square = turned(square).map(|x| x.to_array());
+            }
         }
     }
 
@@ -167,11 +164,13 @@ impl Strip {
     fn exponentials(self, room: &mut [Vector], terms: &mut [Vector], known: &mut Known) {
         let Strip { n, height, .. } = self;
         for (column, max) in room.chunks_exact_mut(height).zip(known.max.as_chunks_mut().0) {
-            *max = below(column.get_mut(..n).unwrap_or(&mut []));
+            let (classes, behind) = column.split_at_mut_checked(n).unwrap_or_default();
+            *max = below(classes);
+            behind.fill(NO_CLASS);
         }
         scaled_below::<F32x4>(room.as_flattened(), 1.0, 0.0, terms.as_flattened_mut());
         for (column, total) in terms.chunks_exact(height).zip(known.total.as_chunks_mut().0) {
-            add_up(column, n, room.get_mut(..height).unwrap_or(&mut []), total);
+            add_up(column, n, total);
         }
         let pairs = known.total.as_chunks().0.iter().take(self.count.div_ceil(2));
         for (total, log) in pairs.zip(known.log.as_chunks_mut().0) {
@@ -240,10 +239,10 @@ impl Strip {
             }
         } else {
             for ((v, column), by) in terms.chunks_exact_mut(self.height).enumerate().zip(by) {
-                for e in &mut *column {
-                    (F32x4::from_array(e) * F32x4::from_array(by)).store(e);
+                let by = F32x4::from_array(by);
+                for square in column.as_chunks_mut::<WIDTH>().0 {
+                    *square = transpose(square.map(|e| F32x4::from_array(&e) * by)).map(|x| x.to_array());
                 }
-                turn(column);
                 for (k, row) in
                     to.get_mut(self.rows(v)).unwrap_or(&mut []).chunks_exact_mut(self.n).enumerate()
                 {
@@ -288,7 +287,6 @@ pub fn cross_entropy_losses(r: &mut Rows<f32>, room: &mut [f32]) -> f64 {
     if !fits {
         return f64::NAN;
     }
-    room.fill(NO_CLASS);
     let mut known =
         Known { max: [0.0; ROWS], total: [1.0; ROWS], log: [0.0; ROWS], by: [0.0; ROWS], off: [0.0; ROWS] };
     let mut sum = 0.0;
