@@ -12,6 +12,7 @@ import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
+import { inOrderOfUse, ranked } from "./code.mjs";
 import { PARTS } from "./entries.mjs";
 import { pack } from "./pack.mjs";
 import { CLONE_LOCK, setup, wasmEnvironment } from "./setup.mjs";
@@ -68,6 +69,7 @@ async function buildCore(toolchain, kind) {
     "Cargo.toml",
     "Cargo.lock",
     "scripts/build.mjs",
+    "scripts/code.mjs",
     "scripts/entries.mjs",
     "scripts/pack.mjs",
   ];
@@ -85,13 +87,13 @@ async function buildCore(toolchain, kind) {
       writeWhole(join(GENERATED, "unpacker.ts"), `${NOTE}${text("unpacker", unpacker)}`);
       const parts = new Map();
       for (const part of PARTS) parts.set(part, (await module(part)).bytes);
-      const common = pack(parts.get(COMMON.part).subarray(COMMON.from, COMMON.from + COMMON.length));
+      const common = pack(ranked(parts.get(COMMON.part)).subarray(COMMON.from, COMMON.from + COMMON.length));
       const length = `export const commonLength: number = ${common.bytes.length};\n`;
       writeWhole(join(GENERATED, "common.ts"), `${NOTE}${text("common", common.packed)}${length}`);
       for (const [part, bytes] of parts) {
         writeWhole(join(GENERATED, "parts", `${part}.wasm`), bytes);
-        const { packed } = pack(bytes, common);
-        writeWhole(join(GENERATED, "parts", `${part}.ts`), partSource(part, packed, bytes.length));
+        const { packed, bytes: unpacked } = pack(ranked(bytes), common);
+        writeWhole(join(GENERATED, "parts", `${part}.ts`), partSource(part, packed, unpacked.length));
       }
     }
     writeWhole(stamp, made);
@@ -109,7 +111,7 @@ function text(name, bytes) {
  */
 const COMMON = { part: "rowwise", from: 400, length: 8192 };
 
-/** The file that brings a part into a bundle. @param {string} part @param {Uint8Array} packed @param {number} length */
+/** The file that brings a part into a bundle. @param {string} part @param {Uint8Array} packed @param {number} length unpacked, before it is a module */
 function partSource(part, packed, length) {
   return `${NOTE}import { unpacked } from "../../unpack.js";
 
@@ -186,12 +188,11 @@ async function prune(core, part) {
   // pack better with it
   binaryen.setOneCallerInlineMaxSize(part === "many" ? 20 : -1);
   module.optimize();
-  // the locals by their use, which the last passes have changed, so that functions that are alike have the same; and the two precisions of
-  // a function side by side
-  module.runPasses(["reorder-locals", "reorder-functions-by-name"]);
+  // the two precisions of a function side by side
+  module.runPasses(["reorder-functions-by-name"]);
   const strip = ["strip-debug", "strip-producers", "strip-target-features"];
   module.runPasses(["remove-unused-module-elements", ...strip]);
-  const bytes = Buffer.from(module.emitBinary());
+  const bytes = Buffer.from(inOrderOfUse(module.emitBinary()));
   module.dispose();
   const imports = WebAssembly.Module.imports(new WebAssembly.Module(bytes));
   const others = imports.filter(({ module, name }) => module !== MEMORY_FROM || name !== "memory");

@@ -1,15 +1,19 @@
 /**
- * Packs the core for the bundles that carry it: three tenths smaller than deflated at its best. crates/unpack is the other side, and says
+ * Packs the core for the bundles that carry it: four tenths smaller than deflated at its best. crates/unpack is the other side, and says
  * what the format is.
  *
  * How the bytes are cut into literals and repetitions is free, so the cheapest way is looked for: the shortest path from the first
  * byte to the last, each step at the price that it had under the odds of the pass before. The prices settle after a few passes.
  */
 
-/** How the odds of a context follow what comes, as in crates/unpack. */
-const FIRST = 3;
-const FAST = 12;
-const SLOW = 250;
+import { Code } from "./code.mjs";
+
+/**
+ * What the prices do not know: that literals are cheaper under both of their odds than under the first alone, and that a new distance
+ * spoils the odds of others. So literals are taken for cheaper, and new distances for some bits dearer (2 %, measured).
+ */
+const OF_LITERALS = 0.95;
+const OF_DISTANCES = 2;
 /** Passes after which nothing is gained any more (measured). */
 const PASSES = 6;
 /** How many earlier places with the same three bytes are looked at. */
@@ -26,9 +30,10 @@ const IS_LONG = 336;
 const LENGTHS = 400;
 const DISTANCES = LENGTHS + 2 * NUMBER;
 const LITERALS = DISTANCES + 4 * NUMBER;
-const CONTEXTS = LITERALS + 128 * 0x300;
+const NARROW = LITERALS + 128 * 0x300;
+const CONTEXTS = 2 ** 18;
 
-/** @typedef {(context: number, bit: number) => void} Coder what takes a decision */
+/** @typedef {(context: number, bit: number, wider?: number) => void} Coder what takes a decision, of a literal in a wider context as well */
 /** @typedef {number[]} Recent the four distances that were used last, less 1 */
 /**
  * What comes next: `kind` is -1 for a literal, 0 to 3 for a repetition over one of the recent distances, 4 for one over a new one.
@@ -59,49 +64,25 @@ function codeNumber(context, n, code) {
 }
 
 /**
- * Bytes, and what each is in an instruction of WebAssembly: of what kind, and the context of a literal there.
- * @typedef {{ bytes: Uint8Array, kinds: Uint8Array, classes: Uint8Array }} Source
+ * Bytes, and what each is in an instruction of WebAssembly: of what kind, the context of a literal there, and where the wider contexts start.
+ * @typedef {{ bytes: Uint8Array, kinds: Uint8Array, classes: Uint8Array, wider: Int32Array }} Source
  */
-
-/** What comes after an opcode: its kind, and how many bytes a constant has; as in crates/unpack. @param {number} opcode @returns {[kind: number, left: number]} */
-function operand(opcode) {
-  /** @param {number} from @param {number} to */
-  const within = (from, to) => opcode >= from && opcode <= to;
-  if (within(0x20, 0x22)) return [opcode - 24, 0];
-  if (within(2, 4) || within(0x0c, 0x10) || within(0x23, 0x24) || within(0x3f, 0x42)) return [3, 0];
-  if (within(0x28, 0x3e) || within(0x100, 0x10b) || within(0x154, 0x15d)) return [1, 0];
-  if (opcode === 0x43) return [4, 4];
-  if (opcode === 0x44) return [4, 8];
-  if (within(0x10c, 0x10d)) return [4, 16];
-  if (within(0x115, 0x122)) return [4, 1];
-  return [opcode >= 0x180 ? 6 : 0, 0];
-}
 
 /** As in crates/unpack, which begins anew at each piece. @param {Uint8Array} bytes @param {number} start where the second piece begins @returns {Source} */
 function readCode(bytes, start) {
-  const source = { bytes, kinds: new Uint8Array(bytes.length), classes: new Uint8Array(bytes.length) };
-  let [kind, opcode, index, left] = [0, 0, 0, 0];
+  const [kinds, classes] = [new Uint8Array(bytes.length), new Uint8Array(bytes.length)];
+  const wider = new Int32Array(bytes.length);
+  let code = new Code();
   for (const [i, byte] of bytes.entries()) {
-    if (i === start) [kind, opcode, index, left] = [0, 0, 0, 0];
-    source.kinds[i] = kind;
-    source.classes[i] = kind === 0 ? 64 + (opcode % 64) : 4 * kind + Math.min(index, 3);
-    index++;
-    if (kind === 0 && byte === 0xfd) kind = 5;
-    else if (kind === 0 || kind === 5) {
-      opcode = byte + (kind === 5 ? 256 : 0);
-      index = 0;
-      [kind, left] = operand(opcode);
-    } else if (kind === 1) kind = 2;
-    else if (kind === 4) {
-      left--;
-      if (left === 0) kind = 0;
-    } else if (byte < 128) kind = 0;
+    if (i === start) code = new Code();
+    [kinds[i], classes[i], wider[i]] = [code.kind, code.class, code.wider];
+    code.pass(byte);
   }
-  return source;
+  return { bytes, kinds, classes, wider };
 }
 
 /** @param {Source} source @param {number} i @param {number} state @param {Recent} recent @param {Coder} code */
-function codeLiteral({ bytes, classes }, i, state, recent, code) {
+function codeLiteral({ bytes, classes, wider }, i, state, recent, code) {
   const base = LITERALS + 0x300 * Number(classes[i]);
   const byte = /** @type {number} */ (bytes[i]);
   // after a repetition the byte that would have come next in it is a context until a bit differs
@@ -111,7 +92,7 @@ function codeLiteral({ bytes, classes }, i, state, recent, code) {
   for (let k = 7; k >= 0; k--) {
     const bit = (byte >> k) & 1;
     expected <<= 1;
-    code(base + like + (expected & like) + seen, bit);
+    code(base + like + (expected & like) + seen, bit, (Number(wider[i]) + seen) % CONTEXTS);
     like &= bit === 1 ? expected : ~expected;
     seen = 2 * seen + bit;
   }
@@ -240,7 +221,7 @@ function cheapest(source, start, found, prices) {
     /** @param {number} kind @param {number} length @param {number} distance */
     const whole = (kind, length, distance) =>
       price((code) => codeToken(source, i, state, recent, { kind, length, distance }, code));
-    offer(-1, 1, 0, whole(-1, 1, 0));
+    offer(-1, 1, 0, OF_LITERALS * whole(-1, 1, 0));
     for (let kind = 0; kind < 4; kind++) {
       const earlier = i - /** @type {number} */ (recent[kind]) - 1;
       const most = earlier < 0 ? 0 : alike(bytes, i, earlier);
@@ -255,7 +236,7 @@ function cheapest(source, start, found, prices) {
       for (let n = from; n <= most; n++) {
         // the distance's contexts depend on the length as far as 5
         const length = /** @type {number} */ (ofNew[n - 2]);
-        if (n === from || n <= 5) base = whole(4, n, distance) - length;
+        if (n === from || n <= 5) base = whole(4, n, distance) - length + OF_DISTANCES;
         offer(4, n, distance, base + length);
       }
       from = most + 1;
@@ -270,25 +251,47 @@ function cheapest(source, start, found, prices) {
   return tokens.reverse();
 }
 
+// as in crates/unpack: the logarithms of odds, and back; how much an n-th bit moves the odds
+const LOGARITHMS = new Int32Array(4096);
+const MIXED = new Int32Array(4096);
+for (let [n, place, at] = [0, -672811, 0]; n < 4096; n++) {
+  LOGARITHMS[n] = place >> 8;
+  place += Math.trunc(2 ** 30 / ((2 * n + 1) * (8191 - 2 * n)));
+  for (; at < 4096 && at < (place >> 8) + 2048; at++) MIXED[at] = n;
+}
+const SHARES = Int32Array.from({ length: 64 }, (_, n) => Math.trunc(0x8000 / (n + 2)));
+
+/** @param {number} odds @param {number} bit */
+function learned(odds, bit) {
+  const met = odds & 63;
+  let [slow, fast] = [odds >> 16, (odds << 16) >> 22];
+  slow += (((0x7fff ^ -bit) - slow) * Number(SHARES[met])) >> 15;
+  fast += (((0x1ff ^ -bit) - fast) * Number(SHARES[Math.min(met, 2)])) >> 15;
+  return (slow << 16) | ((fast & 1023) << 6) | Math.min(met + 1, 63);
+}
+
 /**
  * The odds of every context, and how they learn.
- * @returns {{ of(context: number): number, learn: Coder }} in 2^12ths of a 0
+ * @returns {{ of(context: number, wider?: number): number, learn: Coder }} in 2^12ths of a 0
  */
 function makeOdds() {
-  const [fast, slow] = [new Uint16Array(CONTEXTS).fill(0x8000), new Uint16Array(CONTEXTS).fill(0x8000)];
-  const met = new Uint8Array(CONTEXTS);
+  const all = new Int32Array(CONTEXTS);
+  /** @param {number} context */
+  const fraction = (context) => {
+    const odds = Number(all[context]);
+    return 2048 + (((odds >> 16) + (((odds << 16) >> 22) << 6)) >> 5);
+  };
+  /** @param {number} context */
+  const logarithm = (context) => Number(LOGARITHMS[fraction(context)]);
   return {
-    of: (context) => (Number(fast[context]) + Number(slow[context])) >>> 5,
-    learn(context, bit) {
-      const times = Number(met[context]) + FIRST;
-      for (const [odds, share] of /** @type {const} */ ([
-        [fast, Math.min(FAST, times)],
-        [slow, times],
-      ])) {
-        const now = Number(odds[context]);
-        odds[context] = bit === 1 ? now - Math.floor(now / share) : now + Math.floor((0xffff - now) / share);
-      }
-      met[context] = Math.min(SLOW, times + 1) - FIRST;
+    of(context, wider) {
+      if (wider === undefined) return Math.max(1, fraction(context));
+      const sum = ((11 * logarithm(context) + 7 * logarithm(wider)) >> 4) + 2048;
+      return Number(MIXED[Math.max(0, Math.min(4095, sum))]);
+    },
+    learn(context, bit, wider) {
+      all[context] = learned(Number(all[context]), bit);
+      if (wider !== undefined) all[wider] = learned(Number(all[wider]), bit);
     },
   };
 }
@@ -312,15 +315,15 @@ function encoded(source, start, tokens, before) {
     out.push(Math.floor(low / 2 ** 24));
     low = (low % 2 ** 24) * 256;
   };
-  codeAll(source, start, tokens, (context, bit) => {
+  codeAll(source, start, tokens, (context, bit, wider) => {
     while (range < 2 ** 24) {
       range *= 256;
       shift();
     }
-    const bound = (range >>> 12) * odds.of(context);
+    const bound = (range >>> 12) * odds.of(context, wider);
     low += bit * bound;
     range = bit === 1 ? range - bound : bound;
-    odds.learn(context, bit);
+    odds.learn(context, bit, wider);
   });
   for (let i = 0; i < 4; i++) shift();
   return Uint8Array.from(out);
@@ -334,7 +337,7 @@ export function pack(bytes, before) {
   const all = Uint8Array.from([...(before?.bytes ?? []), ...bytes]);
   const source = readCode(all, start);
   const found = repetitions(all);
-  const counts = [0, 1].map(() => new Float64Array(CONTEXTS).fill(1));
+  const counts = [0, 1].map(() => new Float64Array(NARROW).fill(1));
   /** @type {Packed | undefined} */
   let best;
   for (let pass = 0; pass < PASSES; pass++) {

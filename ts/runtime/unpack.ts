@@ -7,8 +7,12 @@ import { platform, type WasmMemory, type WasmModule } from "./platform.js";
 /** What crates/unpack exports. */
 interface Unpacker {
   readonly memory: WasmMemory;
-  /** Unpacks what stands in the middle of its buffer to one place of it up to another, and gives its address. */
-  unpack(from: number, to: number): number;
+  /** Gives the address of its buffer; to be called first. */
+  begin(): number;
+  /** Unpacks what stands in the middle of the buffer to one place of it up to another. */
+  unpack(from: number, to: number): void;
+  /** Makes the module of that, in the middle of the buffer, and gives its length. */
+  restore(from: number, to: number): number;
 }
 /** The middle of the buffer. */
 const MIDDLE = 2 ** 18;
@@ -16,22 +20,23 @@ const MIDDLE = 2 ** 18;
 let compiled: WasmModule | undefined;
 
 /**
- * A part of the core stands in a bundle packed, as base64, beside a small module that unpacks it (2 to 4 ms, measured). Deflated it
- * would take two fifths more over the wire; and base64 alone hides from a server's compression what is alike in it.
+ * A part of the core stands in a bundle packed, as base64, beside a small module that unpacks it (3 to 8 ms, measured). Deflated it
+ * would take two thirds more over the wire; and base64 alone hides from a server's compression what is alike in it.
  */
 export function unpacked(packed: string, length: number): Uint8Array {
   const { WebAssembly } = platform();
   if (WebAssembly === undefined) throw undefined;
   compiled ??= new WebAssembly.Module(decoded(unpacker));
   // a new one each time: the odds that it learns start at none
-  const { memory, unpack } = new WebAssembly.Instance(compiled).exports as Unpacker;
-  const address = unpack(0, 0);
+  const { memory, begin, unpack, restore } = new WebAssembly.Instance(compiled).exports as Unpacker;
+  const middle = begin() + MIDDLE;
   const add = (text: string, from: number, to: number): void => {
-    new Uint8Array(memory.buffer).set(decoded(text), address + MIDDLE);
+    new Uint8Array(memory.buffer).set(decoded(text), middle);
     unpack(from, to);
   };
   // what all parts make use of
   add(common, 0, commonLength);
-  add(packed, commonLength, commonLength + length);
-  return new Uint8Array(memory.buffer, address + commonLength, length);
+  const end = commonLength + length;
+  add(packed, commonLength, end);
+  return new Uint8Array(memory.buffer, middle, restore(commonLength, end));
 }
