@@ -52,7 +52,10 @@ fuzz_target!(|bytes: &[u8]| {
     let everyday = call.everyday && op.is_some() && scale.abs() <= 2.0 && p.iter().all(|p| usual.contains(p));
     let run = if double { rowwise_f64 } else { rowwise_f32 };
     let outcome = call.run(d, |at| {
-        run(number, rows, columns, at[0], at[1], at[2], at[3], at[4], at[5], at[6], at[7], scale, p[0], p[1], inner)
+        run(
+            number, rows, columns, at[0], at[1], at[2], at[3], at[4], at[5], at[6], at[7], scale, p[0], p[1],
+            inner,
+        )
     });
     if let Some(outcome) = outcome.filter(|_| everyday && columns > 0) {
         outcome.expect_numbers("everyday numbers");

@@ -26,7 +26,10 @@ let compiled: WasmModule | undefined;
 export function unpacked(packed: string, length: number): Uint8Array {
   const { WebAssembly } = platform();
   if (WebAssembly === undefined) throw undefined;
-  compiled ??= new WebAssembly.Module(decoded(unpacker));
+  // bytes as two hexadecimal digits each
+  compiled ??= new WebAssembly.Module(
+    Uint8Array.from(unpacker.match(/../g) ?? [], (byte) => Number(`0x${byte}`)),
+  );
   // a new one each time: the odds that it learns start at none
   const { memory, begin, unpack, restore } = new WebAssembly.Instance(compiled).exports as Unpacker;
   const middle = begin() + MIDDLE;
