@@ -18,7 +18,7 @@ fuzz_target!(|bytes: &[u8]| {
     let number = d.below(10) as u32;
     let op = Op::from_door(number);
     let columns = d.length(70);
-    let inner = if op == Some(Op::NllLoss) && d.chance(8) { d.length(5) } else { 1 };
+    let inner = if op == Some(Op::NllLoss) && d.chance(8) { d.length(5).max(1) } else { 1 };
     let rows = d.length(9).saturating_mul(inner);
     let size = rows.saturating_mul(columns);
     let labels = rows.saturating_mul(op.map_or(1, |op| op.labels(columns)));
