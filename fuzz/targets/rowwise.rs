@@ -81,7 +81,7 @@ fn turned(d: &mut Draw, double: bool) {
     });
 }
 
-/// Cross-entropy of several rows at a time.
+/// Several rows at a time.
 fn strips(d: &mut Draw) {
     let (samples, columns) = (d.length(9), d.length(20));
     let inner = match d.below(16) {
@@ -93,18 +93,24 @@ fn strips(d: &mut Draw) {
     let size = rows.saturating_mul(columns);
     let mut call = Call::new(false);
     call.reals(d, size, -4.0, 4.0);
-    call.ints(d, rows, 0, columns.min(1 << 30) as i64);
+    // cross-entropy, log sum exp, and some that it does not take
+    let number = [0, 0, 6, d.below(10) as u32][d.below(4)];
+    if Op::from_door(number).is_some_and(|op| op.labels(1) > 0) {
+        call.ints(d, rows, 0, columns.min(1 << 30) as i64);
+    } else {
+        call.absent();
+    }
     call.maybe(d, 5, |call, d| call.reals(d, columns, 0.5, 2.0));
     call.maybe(d, 8, |call, _| call.out(rows));
     call.maybe(d, 11, |call, _| call.out(size));
     call.maybe(d, 4, |call, d| call.reals(d, rows, -2.0, 2.0));
-    let room = d.length(8 * 20 * 20);
-    call.work(room.saturating_mul(4));
     let scale = d.option(&[1.0, 0.5, -2.0, 0.0]);
     let ignored = d.option(&[-100.0, 0.0]);
+    let smoothing = if d.chance(15) { 0.0 } else { 0.1 };
     call.run(d, |at| {
         rowwise_strips_f32(
-            rows, columns, inner, at[0], at[1], at[2], at[3], at[4], at[5], scale, ignored, at[6], room,
+            number, rows, columns, at[0], at[1], 0, at[2], at[3], at[4], 0, at[5], scale, ignored, smoothing,
+            inner,
         )
     });
 }

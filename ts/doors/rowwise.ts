@@ -16,6 +16,7 @@ const CROSS_ENTROPY = 0;
 /** Cross-entropy has a kernel of its own for targets that are no classes. */
 const CROSS_ENTROPY_PROBABILITIES = 1;
 const NLL = 2;
+const LOG_SUM_EXP = 6;
 
 export const door: Door<Plan> | undefined = /* @__PURE__ */ opened<Plan>(source, {
   numbers: {
@@ -24,17 +25,16 @@ export const door: Door<Plan> | undefined = /* @__PURE__ */ opened<Plan>(source,
     multiMarginLoss: 3,
     multiLabelMarginLoss: 4,
     multiLabelSoftMarginLoss: 5,
-    logSumExp: 6,
+    logSumExp: LOG_SUM_EXP,
     logSoftmax: 7,
     softmax: 8,
   },
   scratch: (_exports, call, plan) =>
-    plan.inner === 1 || call.op === NLL ? 0 : roomFor(plan.columns) * bytesOf(call),
-  call(exports, call, plan, at) {
-    if (goInStrips(call, plan, at)) return strips(exports, call, plan, at);
-    if (plan.inner === 1 || call.op === NLL) return run(exports, call, plan, at);
-    return rowsApart(exports, call, plan, at);
-  },
+    plan.inner === 1 || call.op === NLL ? 0 : 4 * turnedAtATime(plan.columns) * plan.columns * bytesOf(call),
+  call: (exports, call, plan, at) =>
+    plan.inner === 1 || call.op === NLL || goInStrips(call, plan, at)
+      ? run(exports, call, plan, at)
+      : rowsApart(exports, call, plan, at),
 });
 /** The addresses of the arrays of rows that stand side by side. */
 type Eight = readonly [number, number, number, number, number, number, number, number, ...number[]];
@@ -44,42 +44,26 @@ function bytesOf({ dtype }: Call): number {
 }
 
 /** Whether the kernel that takes several rows at a time takes these, and is faster (measured). */
-function goInStrips({ dtype, op, parameters }: Call, plan: Plan, [, labels]: Addresses): boolean {
+function goInStrips({ dtype, op, parameters }: Call, plan: Plan, [, labels]: Eight): boolean {
   const { rows, columns, inner } = plan;
-  if (op !== CROSS_ENTROPY || dtype !== "float32" || labels === 0 || parameters[1] !== 0) return false;
-  return inner === 1 ? columns <= (rows > 7 ? 60 : rows > 3 ? 21 : 0) : inner % 4 === 0;
+  const isPlain = op === LOG_SUM_EXP || (op === CROSS_ENTROPY && labels !== 0 && parameters[1] === 0);
+  if (!isPlain || dtype !== "float32") return false;
+  return inner === 1 ? columns <= (rows > 7 ? 60 : rows > 3 ? 16 : 0) : columns <= 128 && inner % 4 === 0;
 }
 
-/** Runs that kernel. */
-function strips(exports: Exports, call: Call, plan: Plan, at: Addresses): number {
-  const [input, labels, , weight, values, gradInput, , upstream, room] = at;
-  const [ignoreIndex = 0] = call.parameters;
-  return exports.rowwise_strips_f32(
-    plan.rows,
-    plan.columns,
-    plan.inner,
-    input,
-    labels,
-    weight,
-    values,
-    gradInput,
-    upstream,
-    call.scale,
-    ignoreIndex,
-    room,
-    roomFor(plan.columns),
-  );
-}
-
-/** Runs the kernel on rows as they stand: side by side, but for the negative log-likelihood. */
-function run(exports: Exports, call: Call, { rows, columns, inner }: Plan, at: Eight): number {
+/** Runs a kernel on rows as they stand. */
+function run(exports: Exports, call: Call, plan: Plan, at: Eight): number {
   const [p0 = 0, p1 = 0] = call.parameters;
-  const kernel = call.dtype === "float32" ? exports.rowwise_f32 : exports.rowwise_f64;
+  const kernel = goInStrips(call, plan, at)
+    ? exports.rowwise_strips_f32
+    : call.dtype === "float32"
+      ? exports.rowwise_f32
+      : exports.rowwise_f64;
   const [input, labels, target, weight, values, gradInput, gradTarget, upstream] = at;
   return kernel(
     call.op === CROSS_ENTROPY && labels === 0 ? CROSS_ENTROPY_PROBABILITIES : call.op,
-    rows,
-    columns,
+    plan.rows,
+    plan.columns,
     input,
     labels,
     target,
@@ -91,7 +75,7 @@ function run(exports: Exports, call: Call, { rows, columns, inner }: Plan, at: E
     call.scale,
     p0,
     p1,
-    inner,
+    plan.inner,
   );
 }
 
@@ -103,12 +87,7 @@ function turnedAtATime(columns: number): number {
   return Math.max(16, Math.floor(TURNED / columns));
 }
 
-/** The numbers of room that rows need which stand apart: for their scores, their targets, and both gradients. */
-function roomFor(columns: number): number {
-  return 4 * turnedAtATime(columns) * columns;
-}
-
-/** Runs it on rows that stand apart: as many at a time as there is room for are brought together, and their gradients go back. */
+/** Brings rows together that stand apart, as many at a time as there is room for, runs the kernel on them, and takes their gradients back. */
 function rowsApart(exports: Exports, call: Call, plan: Plan, at: Addresses): number {
   const { columns, inner } = plan;
   const [input, labels, target, weight, values, gradInput, gradTarget, upstream, room] = at;

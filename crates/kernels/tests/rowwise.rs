@@ -117,7 +117,7 @@ fn strips_have_the_bits_of_rows() {
     };
     // columns around vectors and pairs of them, beyond a chain of sums, and rows that are no whole strip
     for columns in [1, 2, 3, 4, 5, 7, 8, 9, 16, 21, 24, 31, 255, 256, 257, 300, 600] {
-        for (samples, inner, spread) in [
+        let shapes = [
             (1, 4, 3.0),
             (2, 16, 40.0),
             (1, 76, 0.5),
@@ -125,7 +125,10 @@ fn strips_have_the_bits_of_rows() {
             (1, 132, 1e30),
             (5, 1, 3.0),
             (131, 1, 30.0),
-        ] {
+        ];
+        for ((samples, inner, spread), is_entropy) in
+            shapes.into_iter().flat_map(|shape| [(shape, true), (shape, false)])
+        {
             let rows = samples * inner;
             let mut numbers =
                 |n: usize, spread: f32| (0..n).map(|_| spread * (2.0 * random() - 1.0)).collect();
@@ -147,12 +150,13 @@ fn strips_have_the_bits_of_rows() {
                 }
             }
             for i in 0..rows {
-                together.labels.push(match i % 11 {
+                let label = match i % 11 {
                     3 => -100,
                     5 => columns as i32,
                     6 => -1,
                     _ => (random() * columns as f32) as i32 % columns as i32,
-                });
+                };
+                together.labels.extend(is_entropy.then_some(label));
                 if i % 7 == 2 {
                     together.input[i * columns + i % columns] = odd[i % 5];
                 }
@@ -163,11 +167,12 @@ fn strips_have_the_bits_of_rows() {
                     apart.input[place(i, c, columns, inner)] = together.input[i * columns + c];
                 }
             }
-            let expected = run::<F32x4>(Op::CrossEntropyLoss, &mut together.rows(1));
+            let op = if is_entropy { Op::CrossEntropyLoss } else { Op::LogSumExp };
+            let expected = run::<F32x4>(op, &mut together.rows(1));
             // room for one column of four rows, and for more than are taken
             for columns_of_room in [1, 40] {
                 let mut room = vec![f32::NAN; 8 * columns.next_multiple_of(4) * columns_of_room];
-                let sum = strips::cross_entropy_losses(&mut apart.rows(inner), &mut room);
+                let sum = strips::run(op, &mut apart.rows(inner), &mut room);
                 let what = format!("{columns} columns, {samples} x {inner}");
                 let is_same = sum.to_bits() == expected.to_bits() || (sum.is_nan() && expected.is_nan());
                 assert!(is_same, "{what}: {sum} is not {expected}");
@@ -209,7 +214,7 @@ fn strips_that_do_not_fit_are_not_written() {
                         upstream: vec![],
                         ignored: -100.0,
                     };
-                    let sum = strips::cross_entropy_losses(&mut batch.rows(inner), &mut vec![0.0; room]);
+                    let sum = strips::run(Op::CrossEntropyLoss, &mut batch.rows(inner), &mut vec![0.0; room]);
                     let fits = rows == labels
                         && columns > 0
                         && rows.checked_mul(columns) == Some(size)

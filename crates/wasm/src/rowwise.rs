@@ -81,34 +81,37 @@ pub fn turn_rows(
     })
 }
 
-/// Cross-entropy with class indices of rows whose numbers stand `inner` apart, as [`strips::cross_entropy_losses`] has it; with `size`
-/// numbers of room, or some of its own where there is none.
+/// As `rowwise_f32`, several rows at a time, where [`strips::run`] does it.
 #[wasm_bindgen]
 #[allow(clippy::too_many_arguments)]
 pub fn rowwise_strips_f32(
+    op: u32,
     rows: usize,
     columns: usize,
-    inner: usize,
     input: usize,
     labels: usize,
+    _target: usize,
     weight: usize,
     values: usize,
     grad_input: usize,
+    _grad_target: usize,
     upstream: usize,
     scale: f64,
-    ignore_index: f64,
-    room: usize,
-    size: usize,
+    p0: f64,
+    p1: f64,
+    inner: usize,
 ) -> f64 {
     Memory::with(f64::NAN, |m| {
+        let Some(op) = Op::from_door(op) else { return f64::NAN };
         let all = rows.saturating_mul(columns);
-        strips::cross_entropy_losses(
+        strips::run(
+            op,
             &mut Rows {
                 rows,
                 columns,
                 inner,
                 input: m.view(input, all),
-                labels: m.view(labels, rows),
+                labels: m.view(labels, rows.saturating_mul(op.labels(columns))),
                 target: &[],
                 weight: m.view(weight, columns),
                 values: m.view_mut(values, rows),
@@ -116,9 +119,9 @@ pub fn rowwise_strips_f32(
                 grad_target: &mut [],
                 upstream: m.view(upstream, rows),
                 scale,
-                p: [ignore_index, 0.0],
+                p: [p0, p1],
             },
-            if room == 0 { m.room() } else { m.view_mut(room, size) },
+            m.room(),
         )
     })
 }

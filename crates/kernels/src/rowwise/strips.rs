@@ -1,11 +1,12 @@
-//! Cross-entropy with class indices for several rows at a time, a row per lane: the same bits as [`super::entropy`] has for one.
+//! Cross-entropy with class indices, and log sum exp, of several rows at a time, a row per lane: the same bits as [`super::entropy`] and
+//! [`super::softmax`] have for one.
 //!
 //! A row of few numbers leaves lanes empty, and most of its time goes to what is done once a row: its largest number, a logarithm,
 //! divisions. So four rows become a column, a vector per class. The exponentials take whole vectors however few classes there are, and
 //! what is done once a row is done for all of a strip of columns. Rows that stand together are turned for it; rows whose numbers stand
 //! apart, [.., columns, inner], as of images, lie in memory as in a column. In single precision: two lanes gain less.
 use super::softmax::{scaled_below, CHAIN, CONFIDENT};
-use super::{factor, load_tail, store_tail, Rows};
+use super::{factor, load_tail, store_tail, Op, Rows};
 use core::ops::Range;
 use lanes::{transpose, F32x4, F64x2, Lanes};
 
@@ -178,7 +179,7 @@ impl Strip {
         }
     }
 
-    /// The losses of its rows, which are the batch's from the `first` on, added to a sum.
+    /// The losses of its rows, or without labels their log sum exp, which are the batch's from the `first` on, added to a sum.
     #[inline(always)]
     fn losses(
         self,
@@ -188,27 +189,25 @@ impl Strip {
         known: &mut Known,
         mut sum: f64,
     ) -> f64 {
-        let labels = r.labels.get(first..).unwrap_or(&[]);
         let Known { max, total, log, by, off } = known;
         let known = max.iter().zip(total).zip(log).zip(by).zip(off);
-        for ((i, &label), ((((max, total), log), by), off)) in
-            labels.iter().enumerate().take(self.count).zip(known)
-        {
+        for (i, ((((max, total), log), by), off)) in known.enumerate().take(self.count) {
             let (mut value, mut mass) = (0.0, 0.0);
-            if f64::from(label) == r.p[0] {
+            let label = r.labels.get(first + i).copied();
+            let number = |c: usize| self.place(c, i).and_then(|at| r.input.get(at)).map(|&x| f64::from(x));
+            let max = f64::from(*max);
+            if label.is_some_and(|y| f64::from(y) == r.p[0]) {
                 let column = terms.iter_mut().skip(i / WIDTH * self.height).take(self.height);
                 column.filter_map(|e| e.get_mut(i % WIDTH)).for_each(|e| *e = 0.0);
                 *by = 0.0;
-            } else if let Some(x) = self.place(label as usize, i).and_then(|at| r.input.get(at)) {
-                let max = f64::from(*max);
+            } else if let Some(x) = label.map_or(Some(0.0), |y| number(y as usize)) {
                 if !(max.abs() < f64::INFINITY) {
-                    let number = |c: usize| self.place(c, i).and_then(|at| r.input.get(at));
                     *total = if (0..self.n).filter_map(number).any(|x| x.is_nan()) { f64::NAN } else { 1.0 };
                     *log = *total - 1.0;
                 }
-                let weight = factor(r.weight, label as usize);
+                let weight = label.map_or(1.0, |y| factor(r.weight, y as usize));
                 if weight != 0.0 {
-                    value = weight * (*log - (f64::from(*x) - max));
+                    value = weight * (*log - (x - max));
                 }
                 mass = r.scale * factor(r.upstream, first + i) * weight;
                 *by = (mass / *total) as f32;
@@ -265,9 +264,10 @@ impl Strip {
     }
 }
 
-/// The losses of all rows, whose numbers stand `inner` apart, and their sum; NaN, and nothing written, where a slice has not the length
-/// that it must have, or `inner` is neither 1 nor a multiple of the lanes. The more room there is, the longer are the strips.
-pub fn cross_entropy_losses(r: &mut Rows<f32>, room: &mut [f32]) -> f64 {
+/// Runs `op`, cross-entropy with class indices and no smoothing or log sum exp, over all rows, whose numbers stand `inner` apart, and gives the sum; NaN,
+/// and nothing written, where it is another, a slice has not the length that it must have, or `inner` is neither 1 nor a multiple of
+/// the lanes. The more room there is, the longer are the strips.
+pub fn run(op: Op, r: &mut Rows<f32>, room: &mut [f32]) -> f64 {
     let (n, inner) = (r.columns, r.inner);
     let is = |length: usize, n: usize| r.rows.checked_mul(n) == Some(length);
     let may_be = |length: usize, n: usize| length == 0 || is(length, n);
@@ -275,11 +275,13 @@ pub fn cross_entropy_losses(r: &mut Rows<f32>, room: &mut [f32]) -> f64 {
     let (room, terms) = room.split_at_mut(room.len() / 2);
     let (room, terms) = (F32x4::chunks_mut(room).0, F32x4::chunks_mut(terms).0);
     let most = (room.len().checked_div(height).unwrap_or(0) * WIDTH).min(ROWS);
-    let fits = most > 0
+    let fits = matches!(op, Op::CrossEntropyLoss | Op::LogSumExp)
+        && r.p[1] == 0.0
+        && most > 0
         && (inner == 1 || inner.is_multiple_of(WIDTH))
         && r.rows.checked_rem(inner) == Some(0)
         && is(r.input.len(), n)
-        && is(r.labels.len(), 1)
+        && is(r.labels.len(), op.labels(n))
         && (r.weight.is_empty() || r.weight.len() == n)
         && may_be(r.values.len(), 1)
         && may_be(r.grad_input.len(), n)
