@@ -6,7 +6,11 @@
  * the packed core, measured). The lengths of functions, which differ as well, are left out (1 %). crates/unpack puts both back.
  */
 
-/** What comes after an opcode: its kind, and how many bytes a constant has; as in crates/unpack. @param {number} opcode @returns {[kind: number, left: number]} */
+/**
+ * What comes after an opcode: its kind, and how many bytes a constant has; as in crates/unpack.
+ *
+ * @param {number} opcode @returns {[kind: number, left: number]}
+ */
 function operand(opcode) {
   /** @param {number} from @param {number} to */
   const within = (from, to) => opcode >= from && opcode <= to;
@@ -63,6 +67,9 @@ export class Code {
   }
 }
 
+/** Instructions that the core has none of, and whose operands are not told: tail calls, tables, references, atomics. */
+const UNKNOWN = new Set([0x12, 0x13, 0x14, 0x15, 0x1c, 0x25, 0x26, 0xd0, 0xd1, 0xd2, 0xfe]);
+
 /** A number of LEB128 and where it ends. @param {Uint8Array} bytes @param {number} at @returns {[number: number, end: number]} */
 function numberAt(bytes, at) {
   const byte = Number(bytes[at]);
@@ -78,7 +85,9 @@ function asNumber(n) {
 
 /** The class of a local: a function of one precision has the same ones as its twin of the other. As in crates/unpack. @param {number} type */
 function classOf(type) {
-  return [0, 1, 1, 3, 2][type - 0x7b];
+  const of = [0, 1, 1, 3, 2][type - 0x7b];
+  if (of === undefined) throw new Error("A local is no number.");
+  return of;
 }
 
 /**
@@ -120,6 +129,8 @@ function rewritten(bytes, lengths, changeOf) {
       for (; id === 1 && count > 0; count--) {
         const params = place + 2;
         const results = params + Number(bytes[place + 1]);
+        if (Number(bytes[place + 1]) > 127 || Number(bytes[results]) > 127)
+          throw new Error("A type is too long.");
         types.push([...bytes.subarray(params, results)]);
         place = results + 1 + Number(bytes[results]);
       }
@@ -140,7 +151,7 @@ function functionOf(body, params, changeOf) {
     types.push(...Array(count).fill(Number(body[place])));
     at = place + 1;
   }
-  if (types.length > 4096) throw new Error("The locals are too many.");
+  if (types.length >= 4096) throw new Error("The locals are too many.");
   /** @type {number[]} */
   const used = [];
   const read = (/** @type {(index: number) => number} */ local) => {
@@ -157,6 +168,8 @@ function functionOf(body, params, changeOf) {
         i = end;
         continue;
       }
+      if (code.kind === 0 && UNKNOWN.has(byte)) throw new Error(`Instruction ${byte} is not understood.`);
+      if (code.kind === 7 && byte > 127) throw new Error("A branch has too many labels.");
       if (code.kind === 0) depth += byte >= 2 && byte <= 4 ? 1 : byte === 0x0b ? -1 : 0;
       if (depth === 0 && i < body.length - 1) throw new Error("A function ends before its end.");
       code.pass(byte);
@@ -175,6 +188,7 @@ function functionOf(body, params, changeOf) {
     if (last?.[1] === type) last[0]++;
     else runs.push([1, type]);
   }
+  if (runs.length > 127) throw new Error("The runs of locals are too many for one byte.");
   return [runs.length, ...runs.flatMap(([count, type]) => [...asNumber(count), type]), ...read(local)];
 }
 

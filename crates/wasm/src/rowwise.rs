@@ -81,7 +81,8 @@ pub fn turn_rows(
     })
 }
 
-/// As `rowwise_f32`, several rows at a time, where [`strips::run`] does it.
+/// As `rowwise_f32`, several rows at a time, where [`strips::run`] does it, which takes no targets; the arguments are the same so that one call
+/// in TypeScript is for both.
 #[wasm_bindgen]
 #[allow(clippy::too_many_arguments)]
 pub fn rowwise_strips_f32(

@@ -190,8 +190,8 @@ impl Strip {
         mut sum: f64,
     ) -> f64 {
         let Known { max, total, log, by, off } = known;
-        let known = max.iter().zip(total).zip(log).zip(by).zip(off);
-        for (i, ((((max, total), log), by), off)) in known.enumerate().take(self.count) {
+        let rows = max.iter().zip(total).zip(log).zip(by).zip(off);
+        for (i, ((((max, total), log), by), off)) in rows.enumerate().take(self.count) {
             let (mut value, mut mass) = (0.0, 0.0);
             let label = r.labels.get(first + i).copied();
             let number = |c: usize| self.place(c, i).and_then(|at| r.input.get(at)).map(|&x| f64::from(x));
@@ -264,9 +264,9 @@ impl Strip {
     }
 }
 
-/// Runs `op`, cross-entropy with class indices and no smoothing or log sum exp, over all rows, whose numbers stand `inner` apart, and gives the sum; NaN,
-/// and nothing written, where it is another, a slice has not the length that it must have, or `inner` is neither 1 nor a multiple of
-/// the lanes. The more room there is, the longer are the strips.
+/// Runs `op`, cross-entropy with class indices and no smoothing, or log sum exp, over all rows, whose numbers stand `inner` apart, and
+/// gives the sum. NaN, and nothing written, where it is another, a slice has not the length that it must have, or `inner` is neither 1
+/// nor a multiple of the lanes. The more room there is, the longer are the strips.
 pub fn run(op: Op, r: &mut Rows<f32>, room: &mut [f32]) -> f64 {
     let (n, inner) = (r.columns, r.inner);
     let is = |length: usize, n: usize| r.rows.checked_mul(n) == Some(length);
