@@ -14,7 +14,7 @@ import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { inOrderOfUse, ranked } from "./code.mjs";
 import { PARTS } from "./entries.mjs";
-import { pack } from "./pack.mjs";
+import { pack, unpacked } from "./pack.mjs";
 import { CLONE_LOCK, setup, wasmEnvironment } from "./setup.mjs";
 import {
   Failure,
@@ -93,34 +93,18 @@ async function buildCore(toolchain, kind) {
       writeWhole(join(GENERATED, "common.ts"), `${NOTE}${text("common", common.packed)}${length}`);
       for (const [part, bytes] of parts) {
         writeWhole(join(GENERATED, "parts", `${part}.wasm`), bytes);
-        const { packed, bytes: unpacked } = pack(ranked(bytes), common);
-        checkPacked(unpacker, [common, { packed, bytes: unpacked }], bytes);
-        writeWhole(join(GENERATED, "parts", `${part}.ts`), partSource(part, packed, unpacked.length));
+        const piece = pack(ranked(bytes), common);
+        // the two sides of the format know the same things, in two languages
+        if (Buffer.compare(unpacked(unpacker, [common, piece]).restored(), bytes) !== 0)
+          throw new Failure(`The core's part ${part} is not unpacked to what was built.`);
+        writeWhole(
+          join(GENERATED, "parts", `${part}.ts`),
+          partSource(part, piece.packed, piece.bytes.length),
+        );
       }
     }
     writeWhole(stamp, made);
   });
-}
-
-/**
- * A bundle gets out of it what was built: the two sides of the format know the same things, in two languages.
- *
- * @param {Uint8Array} unpacker @param {{ packed: Uint8Array, bytes: Uint8Array }[]} pieces @param {Uint8Array} built
- */
-function checkPacked(unpacker, pieces, built) {
-  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(Uint8Array.from(unpacker)));
-  const { memory, begin, unpack, restore } = /** @type {any} */ (exports);
-  const middle = begin() + MIDDLE;
-  let [from, to] = [0, 0];
-  for (const { packed, bytes } of pieces) {
-    [from, to] = [to, to + bytes.length];
-    if (Math.max(to, packed.length, built.length) > MIDDLE)
-      throw new Failure("A part is too long for the unpacker.");
-    new Uint8Array(memory.buffer).set(packed, middle);
-    unpack(from, to);
-  }
-  const made = new Uint8Array(memory.buffer, middle, restore(from, to));
-  if (Buffer.compare(made, built) !== 0) throw new Failure("A part is not unpacked to what was built.");
 }
 
 /** @param {string} name @param {Uint8Array} bytes @param {"base64" | "hex"} [as] */
@@ -133,8 +117,6 @@ function text(name, bytes, as = "base64") {
  * of a part. So all parts together are 7 % smaller (measured); more of it would make one small loss larger.
  */
 const COMMON = { part: "rowwise", from: 400, length: 8192 };
-/** The middle of the unpacker's buffer, as in crates/unpack. */
-const MIDDLE = 2 ** 18;
 
 /**
  * The file that brings a part into a bundle; `length` is that of what is unpacked, before it is a module.

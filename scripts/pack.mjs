@@ -359,3 +359,29 @@ export function pack(bytes, before) {
   }
   return /** @type {Packed} */ (best);
 }
+
+/** The middle of the unpacker's buffer, as in crates/unpack. */
+export const MIDDLE = 2 ** 18;
+
+/**
+ * What the unpacker, `module`, makes of pieces that were packed one after the other, as ts/runtime/unpack.ts does it: the bytes of the last,
+ * and the module that `restore` makes of them.
+ *
+ * @param {Uint8Array} module @param {{ packed: Uint8Array, bytes: Uint8Array }[]} pieces
+ */
+export function unpacked(module, pieces) {
+  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(Uint8Array.from(module)));
+  const { memory, begin, unpack, restore } = /** @type {any} */ (exports);
+  const start = begin();
+  let [from, to] = [0, 0];
+  for (const { packed, bytes } of pieces) {
+    [from, to] = [to, to + bytes.length];
+    if (Math.max(to, packed.length) > MIDDLE) throw new Error("A piece is too long for the unpacker.");
+    new Uint8Array(memory.buffer).set(packed, start + MIDDLE);
+    unpack(from, to);
+  }
+  return {
+    bytes: new Uint8Array(memory.buffer).slice(start + from, start + to),
+    restored: () => new Uint8Array(memory.buffer, start + MIDDLE, restore(from, to)),
+  };
+}

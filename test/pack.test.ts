@@ -3,41 +3,25 @@ import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { inOrderOfUse, ranked } from "../scripts/code.mjs";
 import { aliases, PARTS } from "../scripts/entries.mjs";
-import { pack } from "../scripts/pack.mjs";
+import { MIDDLE, pack, unpacked } from "../scripts/pack.mjs";
 import { unpacker } from "../ts/runtime/generated/unpacker.js";
 import { randomStream } from "./support/generate.js";
 
-interface Unpacker {
-  memory: WebAssembly.Memory;
-  begin(): number;
-  unpack(from: number, to: number): void;
-  restore(from: number, to: number): number;
-}
+const UNPACKER = Buffer.from(unpacker, "hex");
 
-/** The middle of the unpacker's buffer. */
-const MIDDLE = 2 ** 18;
-
-function newUnpacker(): Unpacker {
-  const module = new WebAssembly.Module(Buffer.from(unpacker, "hex"));
-  return new WebAssembly.Instance(module).exports as unknown as Unpacker;
-}
-
-/** As ts/runtime/unpack.ts does it with the parts of the core: one after the other into one buffer. */
-function unpacked(...all: { packed: Uint8Array; bytes: Uint8Array }[]): Uint8Array {
-  const { memory, begin, unpack } = newUnpacker();
-  const address = begin();
-  let [from, to] = [0, 0];
-  for (const { packed, bytes } of all) {
-    [from, to] = [to, to + bytes.length];
-    new Uint8Array(memory.buffer).set(packed, address + MIDDLE);
-    unpack(from, to);
-  }
-  return new Uint8Array(memory.buffer).slice(address + from, address + to);
+/** The last of some pieces, unpacked one after the other. */
+function unpackedLast(...all: { packed: Uint8Array; bytes: Uint8Array }[]): Uint8Array {
+  return unpacked(UNPACKER, all).bytes;
 }
 
 /** What is made of unpacked bytes that stand at some place of the buffer. */
 function restored(bytes: Uint8Array, at: number): Uint8Array {
-  const { memory, begin, restore } = newUnpacker();
+  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(UNPACKER));
+  const { memory, begin, restore } = exports as unknown as {
+    memory: WebAssembly.Memory;
+    begin(): number;
+    restore(from: number, to: number): number;
+  };
   const address = begin();
   new Uint8Array(memory.buffer).set(bytes, address + at);
   const length = restore(at, at + bytes.length);
@@ -51,7 +35,7 @@ test.each(PARTS)("the part %s of the core is unpacked to what was built", async 
 });
 
 test("the unpacker stays under the 4 KB that every browser compiles on its main thread", () => {
-  expect(Buffer.from(unpacker, "hex").length).toBeLessThan(4000);
+  expect(UNPACKER.length).toBeLessThan(4000);
 });
 
 test("any bytes come back", { timeout: 60_000 }, () => {
@@ -76,15 +60,15 @@ test("any bytes come back", { timeout: 60_000 }, () => {
       }
     }
     const made = pack(bytes);
-    expect(Buffer.compare(unpacked(made), bytes)).toBe(0);
+    expect(Buffer.compare(unpackedLast(made), bytes)).toBe(0);
     if (values === 1 && length > 2) expect(made.packed.length).toBeLessThan(60);
     // after others, which it makes use of
     if (before !== undefined) {
       const after = pack(bytes, before);
-      expect(Buffer.compare(unpacked(before, after), bytes)).toBe(0);
+      expect(Buffer.compare(unpackedLast(before, after), bytes)).toBe(0);
       const again = pack(before.bytes, before);
       expect(again.packed.length).toBeLessThan(30);
-      expect(Buffer.compare(unpacked(before, again), before.bytes)).toBe(0);
+      expect(Buffer.compare(unpackedLast(before, again), before.bytes)).toBe(0);
     }
     before = made;
   }
@@ -190,6 +174,6 @@ test("what is no module is unpacked and restored to something", () => {
       if (next() < (i % 3 === 0 ? 1 - i / 300 : 0.01)) bytes[k] = Math.floor(next() * 256);
     }
     expect(restored(bytes, 0).length).toBeGreaterThan(0);
-    expect(() => unpacked({ packed: bytes, bytes: new Uint8Array(5000) })).not.toThrow();
+    expect(() => unpackedLast({ packed: bytes, bytes: new Uint8Array(5000) })).not.toThrow();
   }
 });

@@ -1,7 +1,7 @@
 /** The door to the rowwise kernels. */
 import { source } from "#part/rowwise";
 import type { Call, Door } from "../call.js";
-import { type Addresses, door as opened } from "../core.js";
+import { door as opened } from "../core.js";
 import type { Exports } from "../runtime/generated/exports.js";
 
 /** What the door takes beside the slots. */
@@ -31,10 +31,7 @@ export const door: Door<Plan> | undefined = /* @__PURE__ */ opened<Plan>(source,
   },
   scratch: (_exports, call, plan) =>
     plan.inner === 1 || call.op === NLL ? 0 : 4 * turnedAtATime(plan.columns) * plan.columns * bytesOf(call),
-  call: (exports, call, plan, at) =>
-    plan.inner === 1 || call.op === NLL || goInStrips(call, plan, at)
-      ? run(exports, call, plan, at)
-      : rowsApart(exports, call, plan, at),
+  call: run,
 });
 /** The addresses of the arrays of rows that stand side by side. */
 type Eight = readonly [number, number, number, number, number, number, number, number, ...number[]];
@@ -47,14 +44,16 @@ function bytesOf({ dtype }: Call): number {
 function goInStrips({ dtype, op, parameters }: Call, plan: Plan, [, labels]: Eight): boolean {
   const { rows, columns, inner } = plan;
   const isPlain = op === LOG_SUM_EXP || (op === CROSS_ENTROPY && labels !== 0 && parameters[1] === 0);
-  if (!isPlain || dtype !== "float32") return false;
-  return inner === 1 ? columns <= (rows > 7 ? 60 : rows > 3 ? 16 : 0) : columns <= 128 && inner % 4 === 0;
+  const most = inner % 4 === 0 ? 128 : inner > 1 || rows < 4 ? 0 : rows < 8 ? 16 : 60;
+  return isPlain && dtype === "float32" && columns <= most;
 }
 
-/** Runs a kernel on rows as they stand. */
+/** Runs a kernel: on rows as they stand, or where it does not take them so, on rows brought together. */
 function run(exports: Exports, call: Call, plan: Plan, at: Eight): number {
   const [p0 = 0, p1 = 0] = call.parameters;
-  const kernel = goInStrips(call, plan, at)
+  const inStrips = goInStrips(call, plan, at);
+  if (plan.inner !== 1 && call.op !== NLL && !inStrips) return rowsApart(exports, call, plan, at);
+  const kernel = inStrips
     ? exports.rowwise_strips_f32
     : call.dtype === "float32"
       ? exports.rowwise_f32
@@ -87,10 +86,10 @@ function turnedAtATime(columns: number): number {
   return Math.max(16, Math.floor(TURNED / columns));
 }
 
-/** Brings rows together that stand apart, as many at a time as there is room for, runs the kernel on them, and takes their gradients back. */
-function rowsApart(exports: Exports, call: Call, plan: Plan, at: Addresses): number {
+/** Brings rows together, as many at a time as there is room for, and takes their gradients back. */
+function rowsApart(exports: Exports, call: Call, plan: Plan, at: Eight): number {
   const { columns, inner } = plan;
-  const [input, labels, target, weight, values, gradInput, gradTarget, upstream, room] = at;
+  const [input, labels, target, weight, values, gradInput, gradTarget, upstream, room = 0] = at;
   const turned = turnedAtATime(columns);
   const bytes = bytesOf(call);
   let sum = 0;

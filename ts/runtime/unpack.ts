@@ -20,8 +20,9 @@ const MIDDLE = 2 ** 18;
 let compiled: WasmModule | undefined;
 
 /**
- * A part of the core stands in a bundle packed, as base64, beside a small module that unpacks it (at a first call 6 to 16 ms, measured). Deflated it
- * would take two thirds more over the wire; and base64 alone hides from a server's compression what is alike in it.
+ * A part of the core stands in a bundle packed, as base64, beside a small module that unpacks it (6 to 16 ms at a first
+ * call, measured). Deflated it would take two thirds more over the wire; and base64 alone hides from a server's compression
+ * what is alike in it.
  */
 export function unpacked(packed: string, length: number): Uint8Array {
   const { WebAssembly } = platform();
