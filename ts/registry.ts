@@ -394,7 +394,7 @@ export const REGISTRY: readonly Row[] = [
   row(batchHardTripletLoss, {
     ...ofBatch,
     options: miningOptions,
-    golden: "batchHardTriplet",
+    golden: ["batchHardTriplet", "batchHardTriplet.metricLearning"],
     formula: "max(0, margin + max_p d(a, p) - min_n d(a, n))",
     paper: "Hermans et al. 2017",
   }),
@@ -425,7 +425,7 @@ export const REGISTRY: readonly Row[] = [
     inputs: { query: "real", key: "real" },
     differentiable: ["query", "key"],
     options: { temperature: [0.1, 0.5, 1], symmetric: [false, true] },
-    golden: "infoNce",
+    golden: ["infoNce", "infoNce.metricLearning"],
     formula: "-log softmax_j(cos(q_i, k_j) / temperature)_i",
     paper: "van den Oord et al. 2018",
   }),

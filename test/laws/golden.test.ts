@@ -1,4 +1,4 @@
-/** Every loss against PyTorch's float64 values and gradients, on both engines, in both precisions. */
+/** Every loss against float64 values and gradients of PyTorch (two of pytorch-metric-learning as well), on both engines, in both precisions. */
 import { describe, test } from "vitest";
 import { REGISTRY } from "../../ts/registry.js";
 import { expectClose, valuesOf } from "../support/close.js";

@@ -1,15 +1,13 @@
 /**
- * Contrastive losses: identities with cross-entropy and each other, pytorch-metric-learning, anchors that do not count, zero vectors, and
+ * Contrastive losses: identities with cross-entropy and each other, anchors that do not count, zero vectors, and
  * what is refused. Golden values, agreement of the engines and central differences are laws over the registry (test/laws).
  */
 import { describe, expect, test } from "vitest";
 import { crossEntropyLoss, infoNceLoss, supervisedContrastiveLoss } from "../../ts/index.js";
-import { REGISTRY, type Row } from "../../ts/registry.js";
 import type { Tensor } from "../../ts/types.js";
-import { expectClose, valuesOf } from "../support/close.js";
+import { expectClose } from "../support/close.js";
 import { ENGINES, on } from "../support/engines.js";
-import { goldenCases } from "../support/golden.js";
-import { DTYPES, vectorsOf } from "./support.js";
+import { vectorsOf } from "./support.js";
 
 const NONE = { reduction: "none" } as const;
 
@@ -132,29 +130,3 @@ for (const engine of ENGINES) {
     });
   });
 }
-
-test("infoNceLoss agrees with pytorch-metric-learning", () => {
-  const row = {
-    ...(REGISTRY.find(({ name }) => name === "infoNceLoss") as Row),
-    golden: "infoNce.metricLearning",
-  };
-  for (const engine of ENGINES) {
-    for (const dtype of DTYPES) {
-      on(engine, () => {
-        for (const { name, args, options, value, grads } of goldenCases(row, dtype)) {
-          const actual = row.loss.valueAndGrad(...args, options);
-          const tolerance = dtype === "float32" ? 5e-6 : 1e-10;
-          expectClose(valuesOf(actual.value), value.data, tolerance, name);
-          for (const input in grads) {
-            expectClose(
-              actual.grads[input]?.data ?? [],
-              grads[input]?.data ?? [],
-              tolerance,
-              `${name}: gradient of ${input}`,
-            );
-          }
-        }
-      });
-    }
-  }
-});

@@ -12,6 +12,22 @@ pub mod math;
 pub mod memory;
 pub mod scaled;
 
+/// The functions of [`math`] as methods: the same for either kind of lanes.
+macro_rules! mathematics {
+    ($math:ident: $($name:ident -> $result:ty),*) => {
+        $(
+            #[inline(always)]
+            fn $name(self) -> $result {
+                $math::$name(self)
+            }
+        )*
+    };
+    ($math:ident) => {
+        mathematics!($math: exp -> Self, ln -> Self, ln_1p -> Self, ln_1p_unit -> Self, exp_flushed -> Self,
+            exp_halves -> (Self, Self), exp_small -> Self);
+    };
+}
+
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 mod portable;
 #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]

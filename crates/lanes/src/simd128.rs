@@ -229,34 +229,7 @@ macro_rules! lanes {
             fn add_to_f64(self, acc: F64x2) -> F64x2 {
                 $widen(self, acc)
             }
-            #[inline(always)]
-            fn exp(self) -> Self {
-                $math::exp(self)
-            }
-            #[inline(always)]
-            fn exp_flushed(self) -> Self {
-                $math::exp_flushed(self)
-            }
-            #[inline(always)]
-            fn ln(self) -> Self {
-                $math::ln(self)
-            }
-            #[inline(always)]
-            fn ln_1p(self) -> Self {
-                $math::ln_1p(self)
-            }
-            #[inline(always)]
-            fn ln_1p_unit(self) -> Self {
-                $math::ln_1p_unit(self)
-            }
-            #[inline(always)]
-            fn exp_halves(self) -> (Self, Self) {
-                $math::exp_halves(self)
-            }
-            #[inline(always)]
-            fn exp_small(self) -> Self {
-                $math::exp_small(self)
-            }
+            mathematics!($math);
         }
     };
 }
