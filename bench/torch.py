@@ -48,7 +48,9 @@ def focal(a, options, rest):
 def info_nce(a, options, rest):
     query, key = F.normalize(a["query"], dim=1), F.normalize(a["key"], dim=1)
     scores = query @ key.T / options.get("temperature", 0.1)
-    return F.cross_entropy(scores, torch.arange(len(scores)))
+    each = torch.arange(len(scores))
+    one_way = F.cross_entropy(scores, each)
+    return (one_way + F.cross_entropy(scores.T, each)) / 2 if options.get("symmetric") else one_way
 
 
 def batch_hard(a, options, rest):

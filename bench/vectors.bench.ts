@@ -75,6 +75,15 @@ const ROWS: readonly Row[] = [
     flops: (n, d) => 6 * n * n * d,
   },
   {
+    name: "infoNceLoss",
+    note: "symmetric",
+    sizes: [[1024, 128]],
+    options: { symmetric: true },
+    inputs: vectors("query", "key"),
+    grads: ["query", "key"],
+    flops: (n, d) => 6 * n * n * d,
+  },
+  {
     name: "batchHardTripletLoss",
     sizes: [...ALL, [1024, 128]],
     inputs: labelled,

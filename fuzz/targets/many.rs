@@ -56,7 +56,7 @@ fuzz_target!(|bytes: &[u8]| {
         call.absent();
     }
     call.maybe(d, 8, |call, _| call.out_doubles(2));
-    let needed = many_scratch(double, number, rows, columns, length, p[0]);
+    let needed = many_scratch(double, number, rows, columns, length, p[0], p[1]);
     call.work(needed as usize);
     let scale = d.option(&[1.0, 0.5, -2.0, 0.0]);
     let everyday = call.everyday

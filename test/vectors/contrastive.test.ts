@@ -5,9 +5,9 @@
 import { describe, expect, test } from "vitest";
 import { crossEntropyLoss, infoNceLoss, supervisedContrastiveLoss } from "../../ts/index.js";
 import type { Tensor } from "../../ts/types.js";
-import { expectClose } from "../support/close.js";
+import { expectClose, expectSameBits, valuesOf } from "../support/close.js";
 import { ENGINES, on } from "../support/engines.js";
-import { vectorsOf } from "./support.js";
+import { DTYPES, vectorsOf } from "./support.js";
 
 const NONE = { reduction: "none" } as const;
 
@@ -130,3 +130,59 @@ for (const engine of ENGINES) {
     });
   });
 }
+
+// 64 rows go together; within one set vectors of 24 numbers and more have their weights of both ways at once; of up to 2048 the cosines stay
+describe.each([
+  [1, 5],
+  [63, 5],
+  [64, 30],
+  [65, 24],
+  [150, 70],
+  [150, 5],
+  [2048, 24],
+  [2100, 24],
+])("the engines agree on %i vectors of %i numbers", (n, d) => {
+  const upstream = Array.from({ length: n }, (_, i) => Math.cos(i));
+  const options = { ...NONE, upstream };
+  test.each(n < 2000 ? DTYPES : (["float32"] as const))("%s", (dtype) => {
+    const [x, y] = [vectorsOf(n, d, 8, dtype), vectorsOf(n, d, 9, dtype)];
+    // the last vectors are without company
+    const labels = Int32Array.from({ length: n }, (_, i) => (i < n - 3 ? i % 7 : i));
+    const runs: Record<string, () => { value: number | Tensor; grads: Record<string, Tensor> }> = {
+      supervised: () => supervisedContrastiveLoss.valueAndGrad(x, labels, options),
+      bothWays: () => infoNceLoss.valueAndGrad(x, y, { ...options, symmetric: true }),
+      oneWay: () => infoNceLoss.valueAndGrad(x, y, options),
+      ofQueries: () => infoNceLoss.valueAndGrad(x, y, { ...options, wrt: ["query"] }),
+      ofKeys: () => infoNceLoss.valueAndGrad(x, y, { ...options, symmetric: true, wrt: ["key"] }),
+    };
+    for (const [name, run] of Object.entries(runs).slice(0, n < 2000 ? 5 : 2)) {
+      const [actual, expected] = [on("wasm", run), on("js", run)];
+      const tolerance = dtype === "float32" ? 1e-5 : 1e-13;
+      expectClose(valuesOf(actual.value), valuesOf(expected.value), tolerance, name);
+      for (const [input, grad] of Object.entries(expected.grads)) {
+        expectClose((actual.grads[input] as Tensor).data, grad.data, tolerance, `${name}: ${input}`);
+      }
+    }
+    const { value } = supervisedContrastiveLoss.valueAndGrad(x, labels, options);
+    expectSameBits(supervisedContrastiveLoss(x, labels, options).data, value.data, "the value alone");
+  });
+});
+
+test.each(ENGINES)("what is not finite stays out where no loss counts (%s)", (engine) => {
+  on(engine, () => {
+    const { grads } = supervisedContrastiveLoss.valueAndGrad(
+      [
+        [Number.NaN, 0],
+        [0, 1],
+      ],
+      [0, 1],
+      { reduction: "sum" },
+    );
+    expect(Array.from(grads.embeddings.data.subarray(2))).toEqual([0, 0]);
+  });
+});
+
+test.each(ENGINES)("a temperature beyond single precision leaves all alike (%s)", (engine) => {
+  const x = { data: Float32Array.of(1, 0, 0, 1), shape: [2, 2] };
+  on(engine, () => expect(infoNceLoss(x, x, { temperature: 1e46 })).toBeCloseTo(Math.LN2, 7));
+});

@@ -35,7 +35,8 @@ export const door: Door<Plan> | undefined = /* @__PURE__ */ opened<Plan>(source,
   scratch(exports, call, plan) {
     const { rows, columns, length, parameters } = plan;
     const isDouble = Number(call.dtype === "float64");
-    return exports.many_scratch(isDouble, kernelOf(call, plan), rows, columns, length, parameters[0] ?? 0);
+    const [p0 = 0, p1 = 0] = parameters;
+    return exports.many_scratch(isDouble, kernelOf(call, plan), rows, columns, length, p0, p1);
   },
   call(exports, call, plan, at) {
     const { rows, columns, length, parameters } = plan;

@@ -10,11 +10,26 @@ struct Out<R> {
     sum: f64,
     values: Vec<R>,
     grad: Vec<R>,
+    grad_b: Vec<R>,
     indices: Vec<i32>,
     stats: Vec<f64>,
 }
 
 fn call<L: Lanes>(
+    op: Op,
+    sizes: [usize; 3],
+    a: &[L::Scalar],
+    b: &[L::Scalar],
+    labels: &[i32],
+    p: [f64; 5],
+) -> Out<L::Scalar> {
+    // scratch may hold anything
+    call_in::<L>((f64::NAN, 0x7fff_8001), op, sizes, a, b, labels, p)
+}
+
+/// A call whose scratch holds these numbers.
+fn call_in<L: Lanes>(
+    (scratch, int): (f64, i32),
     op: Op,
     sizes: [usize; 3],
     a: &[L::Scalar],
@@ -30,14 +45,14 @@ fn call<L: Lanes>(
         sum: 0.0,
         values: vec![zero; count],
         grad: vec![zero; if op == Op::Nearest { 0 } else { a.len() }],
+        grad_b: vec![zero; if op == Op::InfoNce { b.len() } else { 0 }],
         indices: vec![-1; if op == Op::Nearest { count } else { 0 }],
         stats: vec![0.0; 2],
     };
-    // scratch may hold anything
-    let mut reals = vec![L::Scalar::NAN; n.reals as usize];
-    let mut doubles = vec![f64::NAN; n.doubles as usize];
-    let mut singles = vec![f32::NAN; n.singles as usize];
-    let mut ints = vec![0x7fff_8001; n.ints as usize];
+    let mut reals = vec![L::Scalar::from_f64(scratch); n.reals as usize];
+    let mut doubles = vec![scratch; n.doubles as usize];
+    let mut singles = vec![scratch as f32; n.singles as usize];
+    let mut ints = vec![int; n.ints as usize];
     out.sum = run::<L>(
         op,
         &mut Many {
@@ -49,7 +64,7 @@ fn call<L: Lanes>(
             labels,
             values: &mut out.values,
             grad_a: &mut out.grad,
-            grad_b: &mut [],
+            grad_b: &mut out.grad_b,
             indices: &mut out.indices,
             stats: &mut out.stats,
             upstream: &[],
@@ -369,6 +384,37 @@ fn bounds_around_one_place_are_tight() {
             }
             bounds_hold::<F32x4>(&a, &b, length, &[Metric::Euclidean]);
         }
+    }
+}
+
+/// Contrastive losses are the same whatever scratch holds, of which there is no more than is asked for.
+fn contrast_from_nothing<L: Lanes>(count: usize, length: usize) {
+    let a = vectors::<L::Scalar>(count, length, 5, false);
+    let b = vectors::<L::Scalar>(count, length, 6, false);
+    let labels: Vec<i32> = (0..count).map(|i| if i + 3 < count { i % 5 } else { i } as i32).collect();
+    let bits = |x: &[L::Scalar]| x.iter().map(|x| x.to_f64().to_bits()).collect::<Vec<_>>();
+    for (op, option) in [(Op::SupervisedContrastive, 1.0), (Op::InfoNce, 0.0), (Op::InfoNce, 1.0)] {
+        let (b, labels) = if op == Op::InfoNce { (&b[..], &[][..]) } else { (&[][..], &labels[..]) };
+        let [one, other] = [(f64::NAN, i32::MIN), (3e37, 3)].map(|scratch| {
+            let p = [0.1, option, 0.0, 0.0, 0.0];
+            let out = call_in::<L>(scratch, op, [count, count, length], &a, b, labels, p);
+            assert!(out.values.iter().chain(&out.grad).chain(&out.grad_b).all(|x| !x.is_nan()));
+            [bits(&out.values), bits(&out.grad), bits(&out.grad_b), vec![out.sum.to_bits()]]
+        });
+        assert_eq!(one, other, "{op:?} {count} x {length}");
+    }
+}
+
+#[test]
+fn contrastive_losses_do_not_depend_on_what_scratch_holds() {
+    for count in [1, 2, 7, 8, 9, 63, 64, 65, 128, 150] {
+        for length in [1, 8, 23, 24, 65] {
+            contrast_from_nothing::<F32x4>(count, length);
+            contrast_from_nothing::<F64x2>(count, length);
+        }
+    }
+    for count in [2047, 2048, 2049] {
+        contrast_from_nothing::<F32x4>(count, 24);
     }
 }
 

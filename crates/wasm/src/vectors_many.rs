@@ -32,9 +32,18 @@ fn view_mut<'m, T: Plain>(m: &'m Memory, address: usize, length: usize) -> &'m m
 
 /// How many bytes of scratch a call takes.
 #[wasm_bindgen]
-pub fn many_scratch(double: bool, op: u32, rows: usize, columns: usize, length: usize, p0: f64) -> f64 {
+#[allow(clippy::too_many_arguments)]
+pub fn many_scratch(
+    double: bool,
+    op: u32,
+    rows: usize,
+    columns: usize,
+    length: usize,
+    p0: f64,
+    p1: f64,
+) -> f64 {
     let Some(op) = Op::from_door(op) else { return 0.0 };
-    let need = need(op, rows, columns, length, &[p0, 0.0, 0.0, 0.0, 0.0]);
+    let need = need(op, rows, columns, length, &[p0, p1, 0.0, 0.0, 0.0]);
     let [_, _, _, (start, count)] = pieces(need, if double { 8 } else { 4 });
     start + count * 4.0
 }

@@ -21,7 +21,10 @@ const temperature = /* @__PURE__ */ number(0.1, { above: 0 });
  * class and all vectors brought to length 1 first (each norm taken as at least 1e-12).
  *
  * An anchor without another of its class has loss 0 and is not counted: the mean divides by the others, and is NaN where there
- * are none. No matrix of all cosines is kept: memory grows with N. `active` is how many anchors count.
+ * are none. `active` is how many anchors count.
+ *
+ * The cosines of up to 2048 vectors are kept during a call (N x N numbers, at most 16 MiB in single precision, by which the core's memory may grow);
+ * of more no matrix of all is kept, they are worked out twice where there is a gradient, and memory grows with N.
  *
  * - `embeddings`: [N, D]. Differentiable, through their normalisation.
  * - `labels`: [N], whole numbers.
@@ -60,7 +63,8 @@ export interface InfoNceOptions {
  * `-log(exp(q_i k_i / temperature) / sum over j of exp(q_i k_j / temperature))`, all vectors brought to length 1 first (each norm taken as
  * at least 1e-12). With `symmetric` the mean of that and of the same with queries and keys exchanged, as CLIP has it.
  *
- * No matrix of all cosines is kept: memory grows with N.
+ * With `symmetric` the cosines of up to 2048 pairs are kept during a call (N x N numbers, at most 16 MiB in single precision, by which the
+ * core's memory may grow); of more, and one way, no matrix of all is kept: memory grows with N.
  *
  * - `query`, `key`: [N, D]. Both differentiable, through their normalisation.
  *

@@ -122,8 +122,8 @@ pub fn need(op: Op, rows: usize, columns: usize, length: usize, p: &[f64; 5]) ->
             // what `in_doubles` takes: vectors, gradients, upstream gradients and values
             Need { doubles: need.doubles + rows as f64 * (2.0 * length as f64 + 2.0), ..need }
         }
-        Op::SupervisedContrastive => contrastive::need(1.0, rows, length),
-        Op::InfoNce => contrastive::need(2.0, rows, length),
+        Op::SupervisedContrastive => contrastive::need(true, false, rows, length),
+        Op::InfoNce => contrastive::need(false, p[1] == 1.0, rows, length),
         Op::Nearest => nearest::need(rows, columns, length, p[0]),
     }
 }
