@@ -596,15 +596,17 @@ export function checkDomain({ domain, checked, where, inputs }: Call): void {
 }
 
 /** Copies numbers of any type; a broadcast operand is spread over its shape. */
-export function spread(to: FloatArray | Int32Array, slot: Slot): void {
-  const from = slot.array as TypedArray;
-  if (slot.wide !== undefined) {
-    walk(slot.wide, (i, j) => {
-      to[i] = Number(from[j]);
+export function spread(to: FloatArray | Int32Array, { array, wide }: Pick<Slot, "array" | "wide">): void {
+  const given = array as TypedArray;
+  const from = (
+    typeof given[0] === "bigint" ? Float64Array.from(given as never, Number) : given
+  ) as FloatArray;
+  if (wide === undefined) to.set(from);
+  else
+    walk(wide, (i, j, count, step) => {
+      if (step === 0) to.fill(from[j] as number, i, i + count);
+      else to.set(from.subarray(j, j + count), i);
     });
-  } else if (typeof from[0] === "bigint") {
-    for (let i = 0; i < slot.length; i++) to[i] = Number(from[i]);
-  } else to.set(from as FloatArray);
 }
 
 /** Whether two arrays have bytes in common. */

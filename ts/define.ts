@@ -27,7 +27,7 @@ import { giveBack, isTyped, made, type Operand, walk } from "./input.js";
 import type { FloatArray, Tensor } from "./types.js";
 
 export type { Call, Domain, InputRow } from "./call.js";
-export { broadcastInputs, isWhole, raggedRows, readLabels, sameRank } from "./call.js";
+export { broadcastInputs, isWhole, raggedRows, readLabels, sameRank, spread } from "./call.js";
 
 /** How a family of losses lays out its arrays, and how it is called. `P` is what the family keeps for a call, `R` its references. */
 export interface Family<P, R> {
@@ -131,8 +131,9 @@ function handBack(given: unknown, data: FloatArray, shape: readonly number[]): T
 /** Adds up what came out per broadcast element, in double precision. */
 function gather(data: FloatArray, from: FloatArray, wide: NonNullable<Gradient["wide"]>): void {
   const sums = new Float64Array(data.length);
-  walk(wide, (i, j) => {
-    sums[j] = (sums[j] as number) + (from[i] as number);
+  walk(wide, (i, j, count, step) => {
+    for (let k = 0; k < count; k++)
+      sums[j + k * step] = (sums[j + k * step] as number) + (from[i + k] as number);
   });
   data.set(sums);
 }

@@ -346,17 +346,22 @@ export function broadcastShape(a: readonly number[], b: readonly number[]): read
   return shape;
 }
 
-/** Calls `visit(i, j)` for each element i of a shape, with j the element of the broadcast operand that stands there. */
+/**
+ * Calls `visit(i, j, count, step)` for each run along the last axis of a shape: of its elements from i on, element k has that of the
+ * broadcast operand at j + k * step.
+ */
 export function walk(
   { shape, strides }: { readonly shape: readonly number[]; readonly strides: readonly number[] },
-  visit: (i: number, j: number) => void,
+  visit: (i: number, j: number, count: number, step: number) => void,
 ): void {
   const size = sizeOf(shape);
+  const last = shape.length - 1;
+  const [count = 1, step = 0] = [shape[last], strides[last]];
   const index = new Array<number>(shape.length).fill(0);
   let j = 0;
-  for (let i = 0; i < size; i++) {
-    visit(i, j);
-    for (let axis = shape.length - 1; axis >= 0; axis--) {
+  for (let i = 0; i < size; i += count) {
+    visit(i, j, count, step);
+    for (let axis = last - 1; axis >= 0; axis--) {
       index[axis] = (index[axis] as number) + 1;
       j += strides[axis] as number;
       if ((index[axis] as number) < (shape[axis] as number)) break;

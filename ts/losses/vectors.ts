@@ -8,6 +8,7 @@ import {
   type Family,
   type InputRow,
   sameRank,
+  spread,
 } from "../define.js";
 import { arrayOf, describe, fail, quoted, shapeText, wrongShape, wrongType } from "../errors.js";
 import {
@@ -17,7 +18,6 @@ import {
   made,
   type Operand,
   sizeOf,
-  walk,
   wrongLength,
 } from "../input.js";
 import { flag, number } from "../options.js";
@@ -93,9 +93,7 @@ function measure(call: Call, distance: Distance, shape: readonly number[], lengt
   const size = sizeOf(shape);
   const copies = (inputs as Operand[]).map(({ data, shape: own }) => {
     const copy = made(where, Float64Array, size);
-    walk({ shape, strides: broadcastStrides(own, shape) as number[] }, (i, j) => {
-      copy[i] = Number(data[j]);
-    });
+    spread(copy, { array: data, wide: { shape, strides: broadcastStrides(own, shape) as number[] } });
     return copy;
   });
   const pairs = PAIRS.slice(0, options.swap === true ? 3 : 2);
