@@ -156,6 +156,18 @@ const ROWS: readonly Row[] = [
     flops: (n, d) => n * n * d,
   },
   {
+    name: "cdist",
+    note: "gradients",
+    sizes: [
+      [512, 128],
+      [2048, 64],
+    ],
+    inputs: vectors("x1", "x2"),
+    grads: ["x1", "x2"],
+    value: (n) => [n, n],
+    flops: (n, d) => 6 * n * n * d,
+  },
+  {
     name: "nearest",
     note: "k=10",
     sizes: [

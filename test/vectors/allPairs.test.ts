@@ -75,6 +75,85 @@ describe("the relative error of a distance is bounded", () => {
   });
 });
 
+describe("the gradient is that of the reference", () => {
+  const shapes = [
+    [1, 1, 1],
+    [3, 130, 7],
+    [64, 64, 8],
+    [65, 9, 24],
+    [150, 140, 33],
+  ] as const;
+  for (const dtype of DTYPES) {
+    for (const [n, m, d] of shapes) {
+      test(`${dtype}, ${n} and ${m} of length ${d}`, () => {
+        // far apart, in crowds where products tell nothing, and of all kinds
+        for (const spread of [1, 1e-2, 1e-4, 0]) {
+          const x = spread === 1 ? vectorsOf(n, d, 1, dtype) : crowd(n, d, spread, 1, dtype);
+          const y = spread === 1 ? vectorsOf(m, d, 2, dtype) : crowd(m, d, spread, 1, dtype);
+          // a fifth of the pairs is masked, and with it what is not finite
+          const masked = (i: number, j: number): boolean =>
+            (i + 3 * j) % 5 === 0 || j === m - 1 || i === n - 1;
+          const upstream = (rows: number, columns: number): Float64Array =>
+            Float64Array.from({ length: rows * columns }, (_, at) => {
+              const [i, j] = [Math.floor(at / columns), at % columns];
+              return masked(i, j) || (rows === columns && masked(j, i)) ? 0 : Math.cos(at);
+            });
+          if (m > 1) y.data.fill(Number.NaN, (m - 1) * d, (m - 1) * d + 1);
+          if (n > 1) x.data.fill(Number.POSITIVE_INFINITY, (n - 1) * d);
+          const runs: (() => { grads: Record<string, Tensor> })[] = [
+            () => cdist.valueAndGrad(x, y, { upstream: upstream(n, m) }),
+            () => cdist.valueAndGrad(x, y, { upstream: upstream(n, m), wrt: ["x2"] }),
+            () => cdist.valueAndGrad(x, { upstream: upstream(n, n) }),
+            () => cdist.valueAndGrad(rowsOf(x, [0]), { upstream: 2 }),
+          ];
+          runs.forEach((run, k) => {
+            const [actual, expected] = [on("wasm", run).grads, on("js", run).grads];
+            for (const [name, { data }] of Object.entries(expected)) {
+              const tolerance = (dtype === "float32" ? 4e-7 : 1e-15) * (n + m);
+              expectClose((actual[name] as Tensor).data, data, tolerance, `${k}: ${name}, spread ${spread}`);
+            }
+          });
+        }
+      });
+    }
+  }
+});
+
+test("a gradient is finite and keeps its digits where the weight of a difference would not", () => {
+  const many = (n: number, ...x: number[]): Float32Array =>
+    Float32Array.from({ length: n * x.length }, (_, i) => x[i % x.length] as number);
+  const cases: [x: Float32Array, y: Float32Array, length: number, upstream: number][] = [
+    [many(1, 3, 0), many(1, 0, 4), 2, Number.POSITIVE_INFINITY],
+    [many(1, 3e-12, 0), many(1, 0, 4e-12), 2, 1e30],
+    [many(1, 1e-11), many(9, 0), 1, 1e27],
+    [many(1, 4e17), many(8, -4e17), 1, 1e-29],
+    [many(1, 4e17), many(9, -4e17), 1, 1e-27],
+    [many(1, 2e38, 2e38, 3e38), many(1, 0, 0, 0), 3, 1],
+    [many(1, 3e38, 0), many(1, -3e38, 0), 2, 1],
+    [many(1, 3e-45, 0), many(1, 0, 4e-45), 2, 1],
+    [many(1, 3, 1), many(1, 1, 1), 2, 1e39],
+  ];
+  for (const [x, y, length, upstream] of cases) {
+    const run = () =>
+      cdist.valueAndGrad(
+        { data: x, shape: [x.length / length, length] },
+        { data: y, shape: [y.length / length, length] },
+        { upstream },
+      );
+    const [actual, expected] = [on("wasm", run).grads, on("js", run).grads];
+    for (const name of ["x1", "x2"] as const) {
+      const [a, b] = [actual[name].data, expected[name].data];
+      const relative = (i: number): number => (a[i] === b[i] ? 1 : (a[i] as number) / (b[i] as number));
+      expectClose(
+        Array.from(a, (_, i) => relative(i)),
+        new Array(a.length).fill(1),
+        1e-6,
+        `${name} at ${upstream}`,
+      );
+    }
+  }
+});
+
 describe("one set", () => {
   for (const engine of ENGINES) {
     for (const dtype of DTYPES) {

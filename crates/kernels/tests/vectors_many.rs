@@ -45,7 +45,7 @@ fn call_in<L: Lanes>(
         sum: 0.0,
         values: vec![zero; count],
         grad: vec![zero; if op == Op::Nearest { 0 } else { a.len() }],
-        grad_b: vec![zero; if op == Op::InfoNce { b.len() } else { 0 }],
+        grad_b: vec![zero; if op == Op::Nearest { 0 } else { b.len() }],
         indices: vec![-1; if op == Op::Nearest { count } else { 0 }],
         stats: vec![0.0; 2],
     };
@@ -387,16 +387,24 @@ fn bounds_around_one_place_are_tight() {
     }
 }
 
-/// Contrastive losses are the same whatever scratch holds, of which there is no more than is asked for.
-fn contrast_from_nothing<L: Lanes>(count: usize, length: usize) {
+/// Losses and gradients are the same whatever scratch holds, of which there is no more than is asked for.
+fn from_any_scratch<L: Lanes>(count: usize, length: usize) {
     let a = vectors::<L::Scalar>(count, length, 5, false);
     let b = vectors::<L::Scalar>(count, length, 6, false);
     let labels: Vec<i32> = (0..count).map(|i| if i + 3 < count { i % 5 } else { i } as i32).collect();
     let bits = |x: &[L::Scalar]| x.iter().map(|x| x.to_f64().to_bits()).collect::<Vec<_>>();
-    for (op, option) in [(Op::SupervisedContrastive, 1.0), (Op::InfoNce, 0.0), (Op::InfoNce, 1.0)] {
-        let (b, labels) = if op == Op::InfoNce { (&b[..], &[][..]) } else { (&[][..], &labels[..]) };
+    for (op, p0, p1) in [
+        (Op::SupervisedContrastive, 0.1, 1.0),
+        (Op::InfoNce, 0.1, 0.0),
+        (Op::InfoNce, 0.1, 1.0),
+        (Op::Cdist, 2.0, 0.0),
+        (Op::CdistSelf, 2.0, 0.0),
+        (Op::Cdist, 1.0, 0.0),
+    ] {
+        let b = if matches!(op, Op::InfoNce | Op::Cdist) { &b[..] } else { &[] };
+        let labels = if op == Op::SupervisedContrastive { &labels[..] } else { &[] };
         let [one, other] = [(f64::NAN, i32::MIN), (3e37, 3)].map(|scratch| {
-            let p = [0.1, option, 0.0, 0.0, 0.0];
+            let p = [p0, p1, 0.0, 0.0, 0.0];
             let out = call_in::<L>(scratch, op, [count, count, length], &a, b, labels, p);
             assert!(out.values.iter().chain(&out.grad).chain(&out.grad_b).all(|x| !x.is_nan()));
             [bits(&out.values), bits(&out.grad), bits(&out.grad_b), vec![out.sum.to_bits()]]
@@ -406,15 +414,15 @@ fn contrast_from_nothing<L: Lanes>(count: usize, length: usize) {
 }
 
 #[test]
-fn contrastive_losses_do_not_depend_on_what_scratch_holds() {
+fn what_comes_out_does_not_depend_on_what_scratch_holds() {
     for count in [1, 2, 7, 8, 9, 63, 64, 65, 128, 150] {
         for length in [1, 8, 23, 24, 65] {
-            contrast_from_nothing::<F32x4>(count, length);
-            contrast_from_nothing::<F64x2>(count, length);
+            from_any_scratch::<F32x4>(count, length);
+            from_any_scratch::<F64x2>(count, length);
         }
     }
     for count in [2047, 2048, 2049] {
-        contrast_from_nothing::<F32x4>(count, 24);
+        from_any_scratch::<F32x4>(count, 24);
     }
 }
 

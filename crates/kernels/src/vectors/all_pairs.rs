@@ -5,16 +5,15 @@
 //! lines of the cache: its rows may all fall into one set of the first cache, and what is written by halves is fetched twice.
 use super::many::{Many, Need};
 use super::panels::{
-    at, convert, differences, distances, exp, pull, row_mut, set_size, unpad, Pool, Set, SqrtOf, Tile, WIDTH,
+    at, convert, distances, exp, in_panels, row, row_mut, set_size, unpad, Pool, Set, SqrtOf, WIDTH,
 };
-use lanes::{transpose, F64x2, Lanes, Real};
+use super::weighted::{accumulate, gather, scatter, take_lines, turn, Line, ROWS};
+use lanes::{transpose, F64x2, Lanes, Mask, Real};
 
 /// Rows and columns that are computed before they are written: a line of the cache of single precision.
 const SIDE: usize = 16;
 /// Distances of so many rows and columns, panel by panel.
 type Square<R> = [[[R; WIDTH]; SIDE]; SIDE / WIDTH];
-/// Rows of a tile of the gradients.
-const ROWS: usize = 4;
 /// As many bytes of panels stay in the second cache: a tile takes them from there as fast as it works.
 const NEAR: usize = 131072;
 
@@ -23,11 +22,10 @@ fn wide<L: Lanes>(arrays: usize) -> usize {
     (NEAR / (arrays * size_of::<L::Array>()) / SIDE * SIDE).max(SIDE)
 }
 
-/// The norm of a difference. Double precision whatever the call's is.
+/// The norm of a difference, but for 2. Double precision whatever the call's is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Norm {
     One,
-    Two,
     Max,
     Power(f64),
 }
@@ -39,8 +37,6 @@ impl Norm {
     fn of(p: f64) -> Self {
         if p == 1.0 {
             Norm::One
-        } else if p == 2.0 {
-            Norm::Two
         } else if p == f64::INFINITY {
             Norm::Max
         } else {
@@ -48,7 +44,7 @@ impl Norm {
         }
     }
 
-    /// ||a - b||, for all but 2.
+    /// ||a - b||.
     #[inline(never)]
     fn distance(self, a: Vector, b: Vector) -> f64 {
         let fold = |f: &dyn Fn(F64x2, F64x2) -> F64x2| {
@@ -82,7 +78,6 @@ impl Norm {
             }
         };
         match self {
-            Norm::Two => pull(to, x, y, up / d),
             Norm::One => each(to, up, &|v| v.signum()),
             Norm::Max => {
                 let ties = x.iter().zip(y).fold(zero, |n, (x, y)| {
@@ -105,36 +100,63 @@ fn power(x: F64x2, p: f64) -> F64x2 {
 }
 
 /// How much scratch [`cdist`] takes.
-pub fn need(own: bool, rows: usize, columns: usize, length: usize) -> Need {
+pub fn need(own: bool, rows: usize, columns: usize, length: usize, p: f64) -> Need {
     let (rows, columns) = (rows as f64, if own { 0.0 } else { columns as f64 });
-    let vectors = (rows + columns) * length as f64;
-    Need {
-        reals: set_size(rows, length) + set_size(columns, length),
-        // copies, what they are packed to, and gradients
-        doubles: 2.0 * vectors + rows + columns + set_size(rows, length) + set_size(columns, length),
-        ..Need::default()
+    let sets = set_size(rows, length) + set_size(columns, length);
+    if p == 2.0 {
+        // parts, gradients and the sums of weights of both sets, two squares of weights and a vector
+        let width = (length + WIDTH) as f64;
+        let of_gradients = (rows + columns + 4.0 * WIDTH as f64) * (2.0 * width + 1.0);
+        let squares = 2.0 * (ROWS * ROWS + WIDTH) as f64;
+        return Need { reals: sets + of_gradients + squares + width, ..Need::default() };
     }
+    // copies, what they are packed to, and gradients
+    let vectors = (rows + columns) * length as f64;
+    Need { doubles: 2.0 * vectors + rows + columns + sets, ..Need::default() }
 }
 
 /// ||a_i - b_j||_p for all i and j, and the gradients. `own`: b is a, and the diagonal is 0 whatever stands there.
 pub fn cdist<L: Lanes>(own: bool, m: &mut Many<L::Scalar>) -> f64 {
     let Many { rows, columns, length, scale, .. } = *m;
-    let norm = Norm::of(m.p[0]);
-    if norm == Norm::Two && !m.values.is_empty() {
+    let wanted = [!m.grad_a.is_empty(), !m.grad_b.is_empty()];
+    if m.p[0] == 2.0 {
+        // the gradients are taken from the distances
+        if rows.checked_mul(columns) != Some(m.values.len()) {
+            return if wanted == [false; 2] { 0.0 } else { f64::NAN };
+        }
         let mut pool = Pool::new(&mut *m.reals);
         let a = Set::<L>::pack(m.a, rows, length, &mut pool);
         let second = if own { None } else { Some(Set::<L>::pack(m.b, columns, length, &mut pool)) };
         let b = second.as_ref().unwrap_or(&a);
         euclidean(&a, b, m.values);
-    }
-    if norm == Norm::Two && m.grad_a.is_empty() && m.grad_b.is_empty() {
+        if wanted == [false; 2] {
+            return 0.0;
+        }
+        let line = take_lines::<L>(length.div_ceil(WIDTH), &mut pool);
+        let [square, turned] = [(); 2].map(|()| take_lines::<L>(ROWS / WIDTH * ROWS + 1, &mut pool));
+        let mut pull = Pull {
+            rows: Side::new(&a, m.a, false, wanted[0], line, &mut pool),
+            columns: Side::new(b, m.b, own, wanted[1], line, &mut pool),
+            own,
+            upstream: m.upstream,
+            scale,
+            square,
+            turned,
+            line,
+        };
+        for i in (0..rows).step_by(ROWS) {
+            for j in (if own { i } else { 0 }..b.count).step_by(ROWS) {
+                pull.block([i, j], m.values);
+            }
+        }
+        pull.rows.give(pull.line, m.grad_a);
+        pull.columns.give(pull.line, m.grad_b);
         return 0.0;
     }
     let Many { a, b, upstream, .. } = *m;
     let (values, grad_a, grad_b) = (&mut *m.values, &mut *m.grad_a, &mut *m.grad_b);
-    let wanted = [!grad_a.is_empty(), !grad_b.is_empty()];
     slopes(
-        (own, norm),
+        (own, Norm::of(m.p[0])),
         [rows, columns],
         length,
         wanted,
@@ -151,7 +173,7 @@ pub fn cdist<L: Lanes>(own: bool, m: &mut Many<L::Scalar>) -> f64 {
     0.0
 }
 
-/// The gradients, and the distances of all norms but 2: `read(second)` gives a set, `up(at)` what flows in, `put` takes a distance and
+/// The distances of all norms but 2 and their gradients: `read(second)` gives a set, `up(at)` what flows in, `put` takes a distance and
 /// `give(second)` a gradient in rows of whole arrays. One copy of the code for both precisions.
 #[inline(never)]
 #[allow(clippy::too_many_arguments)]
@@ -201,7 +223,7 @@ fn euclidean<L: Lanes>(a: &Set<L>, b: &Set<L>, values: &mut [L::Scalar]) {
                 if i + SIDE <= a.count && j + SIDE <= b.count {
                     write(&square, [i, j], b.count, values);
                     if own {
-                        turn::<L>(&square, [i, j], b.count, values);
+                        mirror::<L>(&square, [i, j], b.count, values);
                     }
                 } else {
                     write_some(own, square.as_flattened().as_flattened(), [i, j], [a.count, b.count], values);
@@ -226,7 +248,12 @@ fn write<R: Real>(square: &Square<R>, [i, j]: [usize; 2], columns: usize, values
 
 /// Writes a square of distances to the other side of the diagonal: four columns at a time, as lines.
 #[inline(always)]
-fn turn<L: Lanes>(square: &Square<L::Scalar>, [i, j]: [usize; 2], columns: usize, values: &mut [L::Scalar]) {
+fn mirror<L: Lanes>(
+    square: &Square<L::Scalar>,
+    [i, j]: [usize; 2],
+    columns: usize,
+    values: &mut [L::Scalar],
+) {
     for (panel, j) in square.iter().zip((j..).step_by(WIDTH)) {
         for c in (0..WIDTH).step_by(4) {
             let lines = values.get_mut((j + c) * columns + i..).unwrap_or(&mut []).chunks_mut(columns.max(1));
@@ -285,7 +312,7 @@ fn write_some<R: Real>(
     }
 }
 
-/// What the gradients take: pairs one after the other, in double precision.
+/// Pairs one after the other, in double precision.
 struct Slopes<'g, 'a> {
     own: bool,
     norm: Norm,
@@ -297,114 +324,263 @@ struct Slopes<'g, 'a> {
 }
 
 impl Slopes<'_, '_> {
-    /// Gives `put` the distances of all norms but 2, and adds up the gradients. `up(at)` is what flows in.
+    /// Gives `put` the distances, and adds up the gradients; at distance 0 there is none. `up(at)` is what flows in.
     #[inline(never)]
     fn run(&mut self, up: &dyn Fn(usize) -> f64, put: &mut dyn FnMut(usize, f64)) {
-        let (rows, columns) = (self.a.count, self.b.count);
-        let mut tile: Tile<f64> = [[0.0; WIDTH]; 4];
-        for i in (0..rows).step_by(ROWS) {
-            for j in (if self.own { i / WIDTH * WIDTH } else { 0 }..columns).step_by(WIDTH) {
-                if self.norm == Norm::Two {
-                    for (half, tile) in tile.chunks_exact_mut(F64x2::COUNT).enumerate() {
-                        let i = i + half * F64x2::COUNT;
-                        differences(self.a.lines_from(i), self.b.lines_from(j), self.a.length, tile);
-                    }
-                }
-                for (i, line) in (i..rows).zip(&mut tile) {
-                    for (j, d) in (j..columns).zip(line) {
-                        *d = self.measure(i, j, *d, put);
-                    }
-                }
-                if !(self.grad_a.is_empty() && self.grad_b.is_empty()) {
-                    self.pull_tile(i, j, &tile, up);
-                }
-            }
-        }
-    }
-
-    /// The distance of a pair, 0 where that of the pair turned counts; `square` is that of the norm 2.
-    #[inline(never)]
-    fn measure(&self, i: usize, j: usize, square: f64, put: &mut dyn FnMut(usize, f64)) -> f64 {
-        let columns = self.b.count;
-        if self.own && j < i {
-            return 0.0;
-        }
-        if self.norm == Norm::Two {
-            return if self.own && i == j { 0.0 } else { square.sqrt_of() };
-        }
-        let d = if self.own && i == j { 0.0 } else { self.norm.distance(self.a.row(i), self.b.row(j)) };
-        put(i * columns + j, d);
-        if self.own {
-            put(j * columns + i, d);
-        }
-        d
-    }
-
-    /// The gradients of the pairs of a tile; at distance 0 there is none.
-    #[inline(never)]
-    fn pull_tile(&mut self, i0: usize, j0: usize, tile: &Tile<f64>, up: &dyn Fn(usize) -> f64) {
-        let (rows, columns, n) = (self.a.count, self.b.count, self.a.arrays);
-        // what a difference is multiplied by, where one number is enough for that
-        let mut weights: Tile<f64> = [[0.0; WIDTH]; 4];
-        for i in i0..rows.min(i0 + ROWS) {
-            for (k, j) in (j0..columns.min(j0 + WIDTH)).enumerate() {
-                let place = (i - i0) * WIDTH + k;
-                let d = at(tile.as_flattened(), place);
-                if d == 0.0 {
-                    continue;
-                }
-                let mut factor = up(i * columns + j);
-                if self.own {
-                    factor += up(j * columns + i);
-                }
-                if factor == 0.0 {
-                    continue;
-                }
-                if self.norm == Norm::Two && factor / d != 0.0 {
-                    if let Some(weight) = weights.as_flattened_mut().get_mut(place) {
-                        *weight = factor / d;
-                    }
-                    continue;
-                }
+        let (own, columns, n) = (self.own, self.b.count, self.a.arrays);
+        for i in 0..self.a.count {
+            for j in if own { i } else { 0 }..columns {
                 let (x, y) = (self.a.row(i), self.b.row(j));
-                self.norm.pull(row_mut(self.grad_a, i, n), x, y, factor, d);
-                let other = if self.own { &mut *self.grad_a } else { &mut *self.grad_b };
-                self.norm.pull(row_mut(other, j, n), y, x, factor, d);
+                let d = if own && i == j { 0.0 } else { self.norm.distance(x, y) };
+                let (at, back) = (i * columns + j, j * columns + i);
+                put(at, d);
+                if own {
+                    put(back, d);
+                }
+                if d == 0.0 || (self.grad_a.is_empty() && self.grad_b.is_empty()) {
+                    continue;
+                }
+                let factor = up(at) + if own { up(back) } else { 0.0 };
+                // nothing flows where nothing flows in, even through what is not finite
+                if factor != 0.0 {
+                    self.norm.pull(row_mut(self.grad_a, i, n), x, y, factor, d);
+                    let other = if own { &mut *self.grad_a } else { &mut *self.grad_b };
+                    self.norm.pull(row_mut(other, j, n), y, x, factor, d);
+                }
             }
-        }
-        if self.norm != Norm::Two {
-            return;
-        }
-        for (r, w) in weights.iter().enumerate().take(rows - i0) {
-            pull_line(row_mut(self.grad_a, i0 + r, n), self.a.row(i0 + r), self.b, j0, w);
-        }
-        let other = if self.own { &mut *self.grad_a } else { &mut *self.grad_b };
-        for c in 0..WIDTH.min(columns - j0) {
-            let mut w = [0.0; WIDTH];
-            for (w, weights) in w.iter_mut().zip(&weights) {
-                *w = at(weights, c);
-            }
-            pull_line(row_mut(other, j0 + c, n), self.b.row(j0 + c), self.a, i0, &w);
         }
     }
 }
 
-/// to += sum of w_k (own - x_k) over the vectors of a set from `first` on that weigh something, four at a time.
-#[inline(never)]
-fn pull_line(to: &mut [[f64; 2]], own: Vector, set: &Set<F64x2>, first: usize, w: &[f64]) {
-    for (w, first) in w.as_chunks::<4>().0.iter().zip((first..).step_by(4)) {
-        if w == &[0.0; ROWS] {
-            continue;
+/// One of the sets of [`Pull`].
+struct Side<'g, 'a, L: Lanes> {
+    set: &'g Set<'a, L>,
+    /// The vectors in parts of `high` lines; 0 stands for those whose products mean nothing.
+    parts: &'a [Line<L>],
+    high: usize,
+    /// In parts as well: what is to be taken off each vector times the sum of its weights.
+    grad: &'a mut [Line<L>],
+    sums: &'a mut [Line<L>],
+    wanted: bool,
+}
+
+impl<'g, 'a, L: Lanes> Side<'g, 'a, L> {
+    /// `own`: what would be here is on the other side.
+    #[inline(never)]
+    fn new(
+        set: &'g Set<'a, L>,
+        x: &[L::Scalar],
+        own: bool,
+        wanted: bool,
+        line: &mut [Line<L>],
+        pool: &mut Pool<'a, L::Scalar>,
+    ) -> Self {
+        // an odd number of panels: else a vector's parts may all fall into one set of the first cache
+        let high = if own { 0 } else { in_panels(set.count) | WIDTH };
+        let parts = take_lines::<L>(line.len() * high, pool);
+        for (i, (x, square)) in x.chunks_exact(set.length).zip(set.squares).enumerate() {
+            if !square.is_nan() {
+                convert(x, line.as_flattened_mut());
+                scatter::<L>(line, 1.0, parts, high, i);
+            }
         }
-        // what weighs nothing is not looked at: it may be infinite
-        let [x0, x1, x2, x3] = [0, 1, 2, 3].map(|j| if at(w, j) == 0.0 { own } else { set.row(first + j) });
-        let [w0, w1, w2, w3] = w.map(F64x2::splat);
-        let others = x0.iter().zip(x1).zip(x2.iter().zip(x3));
-        for ((to, own), ((x0, x1), (x2, x3))) in to.iter_mut().zip(own).zip(others) {
-            let own = F64x2::from_array(own);
-            let part = |w: F64x2, x: &[f64; 2]| w * (own - F64x2::from_array(x));
-            (F64x2::from_array(to) + ((part(w0, x0) + part(w1, x1)) + (part(w2, x2) + part(w3, x3))))
-                .store(to);
+        let of_gradient = if wanted { high } else { 0 };
+        let grad = take_lines::<L>(line.len() * of_gradient, pool);
+        Self { set, parts, high, grad, sums: take_lines::<L>(of_gradient / WIDTH, pool), wanted }
+    }
+
+    /// Adds `count` vectors of another side from `first` on, times weights, to what is taken off `sums` vectors from `start` on.
+    #[inline(never)]
+    fn add(
+        &mut self,
+        weights: &[Line<L>],
+        [start, sums]: [usize; 2],
+        other: (&[Line<L>], usize),
+        [first, count]: [usize; 2],
+    ) {
+        accumulate::<L>(weights, sums, other, (first, count), (self.grad, self.high), start);
+        let to = self.sums.iter_mut().skip(start / WIDTH);
+        for (panel, to) in weights.chunks_exact(ROWS).zip(to).take(sums.div_ceil(WIDTH)) {
+            for (v, to) in L::chunks_mut(to).0.iter_mut().enumerate() {
+                // in runs of as many, as the products
+                let weights = panel.iter().take(count).filter_map(|line| L::chunks(line).0.get(v));
+                (L::from_array(to) + weights.fold(L::zero(), |sum, w| sum + L::from_array(w))).store(to);
+            }
         }
+    }
+
+    /// Takes a vector times a factor off vector `i`.
+    #[inline(never)]
+    fn take_off(&mut self, i: usize, line: &[Line<L>], factor: f64) {
+        if !self.wanted {
+            return;
+        }
+        let factor = L::of(factor);
+        for (k, x) in line.iter().enumerate() {
+            if let Some(to) = self.grad.get_mut(k * self.high + i) {
+                for (to, x) in L::chunks_mut(to).0.iter_mut().zip(L::chunks(x).0) {
+                    (L::from_array(to) + factor * L::from_array(x)).store(to);
+                }
+            }
+        }
+    }
+
+    /// Writes the gradient.
+    #[inline(never)]
+    fn give(&self, line: &mut [Line<L>], output: &mut [L::Scalar]) {
+        for (i, to) in output.chunks_exact_mut(self.set.length).enumerate() {
+            gather(self.parts, self.high, i, line);
+            let sum = L::splat(at(self.sums.as_flattened(), i));
+            for (k, x) in line.iter_mut().enumerate() {
+                let off = self.grad.get(k * self.high + i).map_or(&[][..], |line| L::chunks(line).0);
+                for (x, off) in L::chunks_mut(x).0.iter_mut().zip(off) {
+                    // in this order nothing becomes -0
+                    ((L::zero() - L::from_array(off)) + sum * L::from_array(x)).store(x);
+                }
+            }
+            convert(line.as_flattened(), to);
+        }
+    }
+}
+
+/// The gradients with p = 2. That of a pair is up (a - b) / d: of a vector the sum of its weights up / d times itself, less those on the other
+/// side each times its weight, which are products of matrices. That is exact enough where products tell the distance (the head of
+/// [`super::panels`] says where: there a vector is at most twice as long as the distance); of other pairs the differences are taken.
+struct Pull<'g, 'a, L: Lanes> {
+    rows: Side<'g, 'a, L>,
+    columns: Side<'g, 'a, L>,
+    /// Whether the columns are the rows: nothing is in that side then but the set.
+    own: bool,
+    /// What flows in, or nothing, and what multiplies it.
+    upstream: &'g [L::Scalar],
+    scale: f64,
+    /// Distances, and then weights, of up to [`ROWS`] rows and columns: a strip, and the same turned. At the end of each there is one more line.
+    square: &'a mut [Line<L>],
+    turned: &'a mut [Line<L>],
+    /// A vector.
+    line: &'a mut [Line<L>],
+}
+
+impl<L: Lanes> Pull<'_, '_, L> {
+    /// Takes the pairs of up to [`ROWS`] rows and columns from `i` and `j` on; `values` are all distances.
+    #[inline(never)]
+    fn block(&mut self, [i, j]: [usize; 2], values: &[L::Scalar]) {
+        let (a, b) = (self.rows.set, self.columns.set);
+        let (rows, columns) = (ROWS.min(a.count - i), ROWS.min(b.count - j));
+        let wide = columns.div_ceil(WIDTH);
+        // within one set the pairs on the other side of the diagonal are these
+        let [mirrored, diagonal] = [i < j, i == j].map(|it| it && self.own);
+        for (panel, j) in self.square.chunks_exact_mut(ROWS).zip((j..b.count).step_by(WIDTH)) {
+            for (i, line) in (i..i + rows).zip(panel) {
+                let end = (i + 1) * b.count;
+                for (to, d) in line.iter_mut().zip(values.get(i * b.count + j..end).unwrap_or(&[])) {
+                    *to = *d;
+                }
+            }
+        }
+        self.weigh([i, rows], [j, columns], diagonal);
+        let of_rows = (self.rows.parts, self.rows.high);
+        let of_columns = if self.own { of_rows } else { (self.columns.parts, self.columns.high) };
+        if self.rows.wanted {
+            turn::<L>(self.square, wide, self.turned);
+            self.rows.add(self.turned, [i, rows], of_columns, [j, columns]);
+        }
+        if mirrored || self.columns.wanted {
+            let to = if self.own { &mut self.rows } else { &mut self.columns };
+            to.add(self.square, [j, columns], of_rows, [i, rows]);
+        }
+    }
+
+    /// Puts weights in the place of distances. Pairs that products do not tell, or whose weight is so large or small that a product with it
+    /// would not be exact, are pulled one by one. (What stands behind the last column is not looked at.)
+    #[inline(never)]
+    fn weigh(&mut self, [i, rows]: [usize; 2], [j, columns]: [usize; 2], diagonal: bool) {
+        let (quarter, zero) = (L::of(0.25), L::zero());
+        let [least, most] = range::<L>().map(L::of);
+        let mut up = [L::Scalar::from_f64(self.flows(i, j)); WIDTH];
+        for j in (j..j + columns).step_by(WIDTH) {
+            let others = row(self.columns.set.squares, j / WIDTH, WIDTH);
+            for i in i..i + rows {
+                if !self.upstream.is_empty() {
+                    for (k, up) in up.iter_mut().enumerate() {
+                        *up = L::Scalar::from_f64(self.flows(i, j + k));
+                    }
+                }
+                let place = (j % ROWS) / WIDTH * ROWS + i % ROWS;
+                let Some(line) = self.square.get_mut(place) else { return };
+                let distances = *line;
+                let own = L::splat(at(self.rows.set.squares, i));
+                let mut all = zero.eq(zero);
+                let parts = L::chunks(others).0.iter().zip(L::chunks(&up).0);
+                for (d, (other, up)) in L::chunks_mut(line).0.iter_mut().zip(parts) {
+                    let (x, up, n) = (L::from_array(d), L::from_array(up), own + L::from_array(other));
+                    let w = up / x;
+                    let exact = (least.le(w.abs()) & w.abs().le(most)) | up.eq(zero);
+                    let told = zero.lt(x) & (n * quarter).le(x * x) & exact;
+                    all = all & told;
+                    L::select(told, w, zero).store(d);
+                }
+                if !all.all() {
+                    let weights = *line;
+                    for (k, j) in (j..self.columns.set.count.min(j + WIDTH)).enumerate() {
+                        if at(&weights, k) == L::Scalar::ZERO {
+                            self.pull_near([i, j], at(&distances, k), diagonal);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// What flows into a pair: within one set into both of its places.
+    #[inline(never)]
+    fn flows(&self, i: usize, j: usize) -> f64 {
+        let columns = self.columns.set.count;
+        let at = |place: usize| self.upstream.get(place).map_or(1.0, |up| up.to_f64());
+        self.scale * (at(i * columns + j) + if self.own { at(j * columns + i) } else { 0.0 })
+    }
+
+    /// One pair by its differences; `diagonal`: its other place has its turn. At distance 0 there is no slope, and nothing flows where nothing flows
+    /// in, even through what is not finite.
+    #[inline(never)]
+    fn pull_near(&mut self, [i, j]: [usize; 2], d: L::Scalar, diagonal: bool) {
+        let up = self.flows(i, j);
+        if up == 0.0 || d == L::Scalar::ZERO {
+            return;
+        }
+        let (x, y) = (self.rows.set.row(i), self.columns.set.row(j));
+        let [least, most] = range::<L>();
+        let plain = |x: f64| least <= x.abs() && x.abs() <= most;
+        let mut d = d.to_f64();
+        if plain(d) && plain(up) {
+            let (up, d) = (L::of(up), L::of(d));
+            let slopes = L::chunks_mut(self.line.as_flattened_mut()).0.iter_mut();
+            for (to, (x, y)) in slopes.zip(x.iter().zip(y)) {
+                ((L::from_array(y) - L::from_array(x)) / d * up).store(to);
+            }
+        } else {
+            let numbers = || x.iter().zip(y).flat_map(|(x, y)| x.as_ref().iter().zip(y.as_ref()));
+            let differences = || numbers().map(|(x, y)| y.to_f64() - x.to_f64());
+            if L::COUNT == 4 {
+                d = differences().fold(0.0, |sum, x| sum + x * x).sqrt_of();
+            }
+            for (to, x) in self.line.as_flattened_mut().iter_mut().zip(differences()) {
+                *to = L::Scalar::from_f64(x / d * up);
+            }
+        }
+        self.rows.take_off(i, self.line, 1.0);
+        if !diagonal {
+            let to = if self.own { &mut self.rows } else { &mut self.columns };
+            to.take_off(j, self.line, -1.0);
+        }
+    }
+}
+
+/// Between these magnitudes products of weights and vectors are exact enough and do not overflow.
+fn range<L: Lanes>() -> [f64; 2] {
+    if L::COUNT == 4 {
+        [1e-30, 1e30]
+    } else {
+        [1e-290, 1e290]
     }
 }

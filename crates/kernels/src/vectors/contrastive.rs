@@ -1,6 +1,6 @@
 //! Contrastive losses: the softmax of a vector's cosines with all others.
 //!
-//! [`ROWS`] rows of products of unit vectors at a time, a *strip*. The exponentials of a row make its loss and the weight of each of its
+//! [`ROWS`] rows of products of unit vectors at a time, a strip. The exponentials of a row make its loss and the weight of each of its
 //! pairs in the gradients. Where each vector is told by all others and tells them in turn, a pair has one weight for both, so that
 //! products of weights and vectors are taken once: what that takes of each column, three numbers, is worked out first, from the strips of
 //! all columns. Up to [`KEPT`] cosines those stay, and are turned; of more the others are products again, so that no matrix of all pairs is
@@ -14,13 +14,11 @@
 use super::many::{Many, Need};
 use super::panels::{
     at, convert, groups_from, in_groups, in_panels, pack_panel, products, square_of, Group, Pool, SqrtOf,
-    RUN, WIDTH,
+    WIDTH,
 };
+use super::weighted::{accumulate, gather, scatter, take_lines, turn, Line, ROWS};
 use crate::rowwise::softmax::{exp2_down, largest, scaled_below};
 use lanes::{F64x2, Lanes, Real};
-
-/// Rows that are worked on at a time, and columns whose weights go into the gradients at a time.
-const ROWS: usize = RUN;
 
 /// What vectors are divided by at least.
 const FLOOR: f64 = 1e-12;
@@ -57,9 +55,6 @@ pub fn need(one_set: bool, symmetric: bool, rows: usize, length: usize) -> Need 
     }
 }
 
-/// Eight numbers side by side.
-type Line<L> = [<L as Lanes>::Scalar; WIDTH];
-
 /// Vectors of length 1.
 struct Units<'a, L: Lanes> {
     count: usize,
@@ -73,37 +68,6 @@ struct Units<'a, L: Lanes> {
     panels: &'a [Line<L>],
     /// Eight numbers of each vector, then the next eight of each: [`in_panels`] lines of each. Empty where there are no gradients.
     parts: &'a [Line<L>],
-}
-
-/// Lines of eight from scratch.
-#[inline(never)]
-fn take_lines<'a, L: Lanes>(count: usize, pool: &mut Pool<'a, L::Scalar>) -> &'a mut [Line<L>] {
-    let (lines, _) = pool.take(count * WIDTH).as_chunks_mut();
-    lines.fill([L::Scalar::ZERO; WIDTH]);
-    lines
-}
-
-/// A row out of parts that are `high` lines each.
-#[inline(never)]
-fn gather<R: Real>(parts: &[[R; WIDTH]], high: usize, i: usize, to: &mut [[R; WIDTH]]) {
-    for (k, to) in to.iter_mut().enumerate() {
-        if let Some(line) = parts.get(k * high + i) {
-            *to = *line;
-        }
-    }
-}
-
-/// The other way round, times a factor.
-#[inline(never)]
-fn scatter<L: Lanes>(row: &[Line<L>], factor: f64, parts: &mut [Line<L>], high: usize, i: usize) {
-    let factor = L::of(factor);
-    for (k, line) in row.iter().enumerate() {
-        if let Some(to) = parts.get_mut(k * high + i) {
-            for (to, x) in L::chunks_mut(to).0.iter_mut().zip(L::chunks(line).0) {
-                (L::from_array(x) * factor).store(to);
-            }
-        }
-    }
 }
 
 /// Packs vectors, and gives them with room for a gradient, if one is wanted, and their own.
@@ -363,17 +327,17 @@ impl<'a, L: Lanes> Strips<'a, L> {
         grads: &mut [&mut [Line<L>]; 2],
         [rows_to, columns_to]: [usize; 2],
     ) {
-        let n = y.count;
+        let (n, high) = (y.count, in_panels(y.count));
         let rows = ROWS.min(n - first);
         for j in (0..n).step_by(ROWS) {
             let columns = ROWS.min(n - j);
             let panels = lines.get(j / WIDTH * ROWS..).unwrap_or(&[]);
             if let Some(grad) = grads.get_mut(rows_to).filter(|grad| !grad.is_empty()) {
                 turn::<L>(panels, columns.div_ceil(WIDTH), self.turned);
-                accumulate::<L>(self.turned, rows, y, (j, columns), grad, first);
+                accumulate::<L>(self.turned, rows, (y.parts, high), (j, columns), (grad, high), first);
             }
             if let Some(grad) = grads.get_mut(columns_to) {
-                accumulate::<L>(panels, columns, x, (first, rows), grad, j);
+                accumulate::<L>(panels, columns, (x.parts, high), (first, rows), (grad, high), j);
             }
         }
     }
@@ -383,41 +347,6 @@ impl<'a, L: Lanes> Strips<'a, L> {
 fn take_off<R: Real>(s: &mut [R], j: usize, share: f64) {
     if let Some(x) = s.get_mut(j) {
         *x = R::from_f64(x.to_f64() - share);
-    }
-}
-
-/// Turns some panels of [`ROWS`] lines.
-#[inline(never)]
-fn turn<L: Lanes>(panels: &[Line<L>], count: usize, to: &mut [Line<L>]) {
-    for (p, lines) in panels.chunks_exact(ROWS).enumerate().take(count) {
-        for (square, to) in lines.chunks_exact(WIDTH).zip(to.chunks_exact_mut(ROWS)) {
-            pack_panel::<L>(
-                square.as_flattened(),
-                WIDTH,
-                to.get_mut(p * WIDTH..).and_then(|s| s.get_mut(..WIDTH)).unwrap_or(&mut []),
-            );
-        }
-    }
-}
-
-/// Adds sums of `count` vectors of x from `first` on, each times a weight, to `sums` lines of `to` from `start` on. The weights stand in
-/// panels of [`ROWS`] lines: one of each of eight sums.
-#[inline(never)]
-fn accumulate<L: Lanes>(
-    weights: &[Line<L>],
-    sums: usize,
-    x: &Units<L>,
-    (first, count): (usize, usize),
-    to: &mut [Line<L>],
-    start: usize,
-) {
-    let (high, size) = (in_panels(x.count), in_groups(count));
-    let sums = sums.next_multiple_of(L::COUNT);
-    let (mut from, mut at) = (first, start);
-    while let (Some(x), Some(to)) = (x.parts.get(from..from + size), to.get_mut(at..at + sums)) {
-        products::<L>(weights.as_flattened(), (ROWS, 0), x.as_chunks().0, count, true, to);
-        from += high;
-        at += high;
     }
 }
 

@@ -1,9 +1,9 @@
 //! What is said of many vectors at once: all pairs of two sets, a batch with labels, queries and what is searched.
 //!
 //! [`run`] checks the slices and calls the function; each works in blocks on [`super::panels`]. Products in
-//! bulk are there in both precisions, and so are the contrastive losses, which are nothing else; mining and the gradients of distances
-//! are written, and compiled, in double precision alone, and calls in single precision go through copies: that is a third of
-//! the code, and a decision that hangs on a rounding is made alike.
+//! bulk are there in both precisions, and so is what is little else, the contrastive losses and the gradients of distances with p = 2; mining and
+//! the other norms are written, and compiled, in double precision alone, and calls in single precision go through copies: that is a third
+//! of the code, and a decision that hangs on a rounding is made alike.
 use super::panels::{convert, Pool};
 use super::{all_pairs, contrastive, mining, nearest};
 use lanes::{Lanes, Real};
@@ -116,7 +116,7 @@ pub fn need(op: Op, rows: usize, columns: usize, length: usize, p: &[f64; 5]) ->
         return Need { reals: 1e15, doubles: 1e15, singles: 1e15, ints: 1e15 };
     }
     match op {
-        Op::Cdist | Op::CdistSelf => all_pairs::need(op == Op::CdistSelf, rows, columns, length),
+        Op::Cdist | Op::CdistSelf => all_pairs::need(op == Op::CdistSelf, rows, columns, length, p[0]),
         Op::BatchTriplet => {
             let need = mining::need(rows, length, p[0]);
             // what `in_doubles` takes: vectors, gradients, upstream gradients and values

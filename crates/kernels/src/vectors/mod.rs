@@ -25,6 +25,7 @@ pub mod pairs;
 pub mod panels;
 pub mod quantised;
 pub mod triplets;
+mod weighted;
 
 /// The losses by their number at the door; ts/losses/vectors.ts has the same table.
 #[derive(Clone, Copy, Debug, PartialEq)]
