@@ -470,10 +470,11 @@ impl<L: Lanes> Pull<'_, '_, L> {
         let wide = columns.div_ceil(WIDTH);
         // within one set the pairs on the other side of the diagonal are these
         let [mirrored, diagonal] = [i < j, i == j].map(|it| it && self.own);
-        for (panel, j) in self.square.chunks_exact_mut(ROWS).zip((j..b.count).step_by(WIDTH)) {
-            for (i, line) in (i..i + rows).zip(panel) {
-                let end = (i + 1) * b.count;
-                for (to, d) in line.iter_mut().zip(values.get(i * b.count + j..end).unwrap_or(&[])) {
+        for r in 0..rows {
+            let start = (i + r) * b.count + j;
+            let eights = values.get(start..start + columns).unwrap_or(&[]).chunks(WIDTH);
+            for (d, line) in eights.zip(self.square.iter_mut().skip(r).step_by(ROWS)) {
+                for (to, d) in line.iter_mut().zip(d) {
                     *to = *d;
                 }
             }
@@ -498,13 +499,14 @@ impl<L: Lanes> Pull<'_, '_, L> {
         let (quarter, zero) = (L::of(0.25), L::zero());
         let [least, most] = range::<L>().map(L::of);
         let mut up = [L::Scalar::from_f64(self.flows(i, j)); WIDTH];
-        for j in (j..j + columns).step_by(WIDTH) {
-            let others = row(self.columns.set.squares, j / WIDTH, WIDTH);
-            for i in i..i + rows {
-                if !self.upstream.is_empty() {
-                    for (k, up) in up.iter_mut().enumerate() {
-                        *up = L::Scalar::from_f64(self.flows(i, j + k));
-                    }
+        // a row after the other: lines of the cache below each other may all fall into one set
+        for i in i..i + rows {
+            for j in (j..j + columns).step_by(WIDTH) {
+                let others = row(self.columns.set.squares, j / WIDTH, WIDTH);
+                let flowing = self.upstream.get(i * self.columns.set.count + j..).unwrap_or(&[]);
+                for (k, (up, x)) in up.iter_mut().zip(flowing).enumerate() {
+                    let x = if self.own { self.flows(i, j + k) } else { self.scale * x.to_f64() };
+                    *up = L::Scalar::from_f64(x);
                 }
                 let place = (j % ROWS) / WIDTH * ROWS + i % ROWS;
                 let Some(line) = self.square.get_mut(place) else { return };
