@@ -23,8 +23,8 @@ const temperature = /* @__PURE__ */ number(0.1, { above: 0 });
  * An anchor without another of its class has loss 0 and is not counted: the mean divides by the others, and is NaN where there
  * are none. `active` is how many anchors count.
  *
- * The cosines of up to 2048 vectors are kept during a call (N x N numbers, at most 16 MiB in single precision, by which the core's memory may grow);
- * of more no matrix of all is kept, they are worked out twice where there is a gradient, and memory grows with N.
+ * The cosines of up to 2048 vectors are kept during a call (N x N numbers, at most 16 MiB in single precision, by which the core's memory may
+ * grow); of more no matrix of all is kept, and memory grows with N.
  *
  * - `embeddings`: [N, D]. Differentiable, through their normalisation.
  * - `labels`: [N], whole numbers.

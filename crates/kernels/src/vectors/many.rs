@@ -79,7 +79,7 @@ pub struct Many<'a, R> {
     pub b: &'a [R],
     /// Classes of the first set, counted from 0, [rows], or absent.
     pub labels: &'a [i32],
-    /// Where the values go, or absent.
+    /// Where the values go, or absent; the gradients of distances with p = 2 are taken from them, and are refused without.
     pub values: &'a mut [R],
     /// Where the gradient with respect to `a` goes, or absent.
     pub grad_a: &'a mut [R],

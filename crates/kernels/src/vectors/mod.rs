@@ -4,8 +4,8 @@
 //! - [`pairs`]: the measures themselves, and the cosine embedding loss;
 //! - [`triplets`]: the triplet margin losses;
 //! - [`many`]: what is said of sets of vectors: all distances ([`all_pairs`]), losses of triplets that are mined in a batch
-//!   ([`mining`]) and contrastive ones ([`contrastive`]), on products of [`panels`]; the nearest of a set ([`nearest`]), on [`quantised`]
-//!   ones.
+//!   ([`mining`]) and contrastive ones ([`contrastive`]), on products of [`panels`], and of [`weighted`] vectors for their gradients; the
+//!   nearest of a set ([`nearest`]), on [`quantised`] ones.
 //!
 //! [`run`] is the one driver. It cuts the arrays into rows, works out what multiplies a row's gradient, adds the losses up in
 //! double precision and writes them where they are wanted. A loss sees one [`Row`] and nothing else. It goes over its
