@@ -24,7 +24,16 @@ macro_rules! mathematics {
     };
     ($math:ident) => {
         mathematics!($math: exp -> Self, ln -> Self, ln_1p -> Self, ln_1p_unit -> Self, exp_flushed -> Self,
-            exp_halves -> (Self, Self), exp_small -> Self);
+            exp_halves -> (Self, Self), exp_small -> Self, exp_begun -> (Self, Self::Ints), is_special -> Self::Mask,
+            ln_begun -> (Self, Self));
+        #[inline(always)]
+        fn exp_ended(self, n: Self::Ints) -> Self {
+            $math::exp_ended(self, n)
+        }
+        #[inline(always)]
+        fn ln_ended(self, e: Self) -> Self {
+            $math::ln_ended(self, e)
+        }
     };
 }
 
@@ -206,6 +215,16 @@ pub trait Lanes:
     fn exp_halves(self) -> (Self, Self);
     /// exp(x) for |x| <= ln(2)/2.
     fn exp_small(self) -> Self;
+    /// [`Lanes::exp`] in two halves: what [`Lanes::exp_ended`] makes it of.
+    fn exp_begun(self) -> (Self, Self::Ints);
+    /// exp(self) 2^n.
+    fn exp_ended(self, n: Self::Ints) -> Self;
+    /// Where [`Lanes::ln`] cannot be taken in halves: what is not normal, positive and finite.
+    fn is_special(self) -> Self::Mask;
+    /// [`Lanes::ln`] in two halves: the f and e that [`Lanes::ln_ended`] makes it of.
+    fn ln_begun(self) -> (Self, Self);
+    /// log(1 + self) + e log(2).
+    fn ln_ended(self, e: Self) -> Self;
 
     /// 0 in every lane.
     #[inline(always)]

@@ -7,7 +7,7 @@
 
 /// Functions on four `f32`.
 pub mod single {
-    use crate::{F32x4, I32x4, Ints, Lanes, Mask};
+    use crate::{F32x4, I32x4, Ints, Lanes, M32x4, Mask};
 
     /// 1.5 * 2^23: added to a small number it leaves the nearest integer in the low bits of the mantissa.
     const MAGIC: f32 = 12582912.0;
@@ -38,8 +38,20 @@ pub mod single {
     /// exp(x), within 1.03 ulp. Overflows to Infinity, underflows through the subnormal numbers to 0.
     #[inline(always)]
     pub fn exp(x: F32x4) -> F32x4 {
+        let (r, n) = exp_begun(x);
+        exp_ended(r, n)
+    }
+
+    /// What [`exp_ended`] makes exp(x) of.
+    #[inline(always)]
+    pub fn exp_begun(x: F32x4) -> (F32x4, I32x4) {
         let (r, bits) = reduced(x.max(F32x4::splat(-104.0)).min(F32x4::splat(89.0)), 0.0);
-        let n = bits - F32x4::splat(MAGIC).to_bits();
+        (r, bits - F32x4::splat(MAGIC).to_bits())
+    }
+
+    /// exp(r) 2^n.
+    #[inline(always)]
+    pub fn exp_ended(r: F32x4, n: I32x4) -> F32x4 {
         // 2^n in two steps: one alone would leave the exponent's range at both ends
         let half = n.shr(1);
         let bias = I32x4::splat(127);
@@ -65,20 +77,43 @@ pub mod single {
     #[inline(always)]
     pub fn ln(x: F32x4) -> F32x4 {
         let of = F32x4::splat;
-        let (zero, one) = (F32x4::zero(), F32x4::one());
-        // none of these is normal, positive and finite: the sum of the bits overflows for all numbers but those
-        let is_special = (x.to_bits() + I32x4::splat(0x7f80_0000)).gt(I32x4::splat(-0x0100_0001)).any();
+        let zero = F32x4::zero();
+        let is_special = is_special(x).any();
         let (scaled, shift) = if is_special {
             let tiny = x.lt(of(f32::MIN_POSITIVE));
             (F32x4::select(tiny, x * of(8388608.0), x), F32x4::select(tiny, of(23.0), zero))
         } else {
             (x, zero)
         };
-        // m in [sqrt(1/2), sqrt(2)): the exponent is counted from sqrt(1/2)'s bits on
-        let bits = scaled.to_bits();
+        let (f, e) = ln_begun(scaled);
+        let y = ln_ended(f, e - shift);
+        if !is_special {
+            return y;
+        }
+        let y = F32x4::select(x.eq(zero), of(f32::NEG_INFINITY), y);
+        let y = F32x4::select(x.lt(zero), of(f32::NAN), y);
+        F32x4::select(x.lt(of(f32::INFINITY)), y, x)
+    }
+
+    /// Where x is not normal, positive and finite: the sum of the bits overflows for all numbers but those.
+    #[inline(always)]
+    pub fn is_special(x: F32x4) -> M32x4 {
+        (x.to_bits() + I32x4::splat(0x7f80_0000)).gt(I32x4::splat(-0x0100_0001))
+    }
+
+    /// What [`ln_ended`] makes log(x) of, where x is not special: the f and e with x = (1 + f) 2^e.
+    #[inline(always)]
+    pub fn ln_begun(x: F32x4) -> (F32x4, F32x4) {
+        // 1 + f in [sqrt(1/2), sqrt(2)): the exponent is counted from sqrt(1/2)'s bits on
+        let bits = x.to_bits();
         let e = (bits - I32x4::splat(0x3f3504f3)).shr(23);
-        let f = F32x4::from_bits(bits - e.shl(23)) - one;
-        let e = F32x4::from_ints(e) - shift;
+        (F32x4::from_bits(bits - e.shl(23)) - F32x4::one(), F32x4::from_ints(e))
+    }
+
+    /// log(1 + f) + e log(2).
+    #[inline(always)]
+    pub fn ln_ended(f: F32x4, e: F32x4) -> F32x4 {
+        let of = F32x4::splat;
         let f2 = f * f;
         let a = of(3.333_333_1e-1) + of(-2.499_999_4e-1) * f;
         let b = of(2.000_071_5e-1) + of(-1.666_805_7e-1) * f;
@@ -86,13 +121,7 @@ pub mod single {
         let d = of(1.167_699_9e-1) + of(-1.151_461e-1) * f;
         let p = (a + b * f2) + ((c + d * f2) + of(7.037_683_6e-2) * (f2 * f2)) * (f2 * f2);
         let y = p * (f * f2) + e * of(LN2_LO) - of(0.5) * f2;
-        let y = f + y + e * of(LN2_HI);
-        if !is_special {
-            return y;
-        }
-        let y = F32x4::select(x.eq(zero), of(f32::NEG_INFINITY), y);
-        let y = F32x4::select(x.lt(zero), of(f32::NAN), y);
-        F32x4::select(x.lt(of(f32::INFINITY)), y, x)
+        f + y + e * of(LN2_HI)
     }
 
     /// log(1 + x), within 1.44 ulp, however small x is.
@@ -124,7 +153,8 @@ pub mod single {
 
 /// Functions on two `f64`.
 pub mod double {
-    use crate::{F64x2, I64x2, Ints, Lanes, Mask};
+    use crate::memory::Constant;
+    use crate::{F64x2, I64x2, Ints, Lanes, M64x2, Mask};
 
     /// 1.5 * 2^52, as [`super::single`] has it.
     const MAGIC: f64 = 6755399441055744.0;
@@ -140,33 +170,62 @@ pub mod double {
         ((x - n * F64x2::splat(LN2_HI)) - n * F64x2::splat(LN2_LO), z.to_bits())
     }
 
+    /// The coefficients of a polynomial in pairs, the highest first, for its even and its odd powers.
+    type Pairs<const N: usize> = [[Constant; 2]; N];
+
+    /// Numbers as [`Pairs`].
+    const fn pairs<const N: usize>(of: [[f64; 2]; N]) -> Pairs<N> {
+        let mut to = [[Constant([0.0; 2]); 2]; N];
+        let mut i = 0;
+        while i < N {
+            to[i] = [Constant([of[i][0]; 2]), Constant([of[i][1]; 2])];
+            i += 1;
+        }
+        to
+    }
+
+    /// A polynomial of x: its even and its odd powers do not wait for each other.
+    #[inline(always)]
+    fn polynomial<const N: usize>(x: F64x2, x2: F64x2, coefficients: &'static Pairs<N>) -> F64x2 {
+        let mut pairs = coefficients.iter().map(|pair| pair.each_ref().map(F64x2::constant));
+        let first = pairs.next().unwrap_or([F64x2::zero(); 2]);
+        let [even, odd] = pairs.fold(first, |[even, odd], [a, b]| [even * x2 + a, odd * x2 + b]);
+        even + odd * x
+    }
+
     /// exp(r) for |r| <= ln(2)/2.
     #[inline(always)]
     pub fn exp_small(r: F64x2) -> F64x2 {
-        let mut p = F64x2::splat(1.0 / 6227020800.0);
-        for c in [
-            1.0 / 479001600.0,
-            1.0 / 39916800.0,
-            1.0 / 3628800.0,
-            1.0 / 362880.0,
-            1.0 / 40320.0,
-            1.0 / 5040.0,
-            1.0 / 720.0,
-            1.0 / 120.0,
-            1.0 / 24.0,
-            1.0 / 6.0,
-            0.5,
-        ] {
-            p = p * r + F64x2::splat(c);
-        }
-        (p * (r * r) + r) + F64x2::one()
+        static PAIRS: Pairs<6> = pairs([
+            [1.0 / 6227020800.0, 0.0],
+            [1.0 / 39916800.0, 1.0 / 479001600.0],
+            [1.0 / 362880.0, 1.0 / 3628800.0],
+            [1.0 / 5040.0, 1.0 / 40320.0],
+            [1.0 / 120.0, 1.0 / 720.0],
+            [1.0 / 6.0, 1.0 / 24.0],
+        ]);
+        let r2 = r * r;
+        let p = F64x2::splat(0.5) + polynomial(r, r2, &PAIRS) * r;
+        (p * r2 + r) + F64x2::one()
     }
 
     /// exp(x), within 0.95 ulp. Overflows to Infinity, underflows through the subnormal numbers to 0.
     #[inline(always)]
     pub fn exp(x: F64x2) -> F64x2 {
+        let (r, n) = exp_begun(x);
+        exp_ended(r, n)
+    }
+
+    /// What [`exp_ended`] makes exp(x) of.
+    #[inline(always)]
+    pub fn exp_begun(x: F64x2) -> (F64x2, I64x2) {
         let (r, bits) = reduced(x.max(F64x2::splat(-746.0)).min(F64x2::splat(710.0)), 0.0);
-        let n = bits - F64x2::splat(MAGIC).to_bits();
+        (r, bits - F64x2::splat(MAGIC).to_bits())
+    }
+
+    /// exp(r) 2^n.
+    #[inline(always)]
+    pub fn exp_ended(r: F64x2, n: I64x2) -> F64x2 {
         let half = n.shr(1);
         let bias = I64x2::splat(1023);
         exp_small(r) * F64x2::from_bits((half + bias).shl(52)) * F64x2::from_bits((n - half + bias).shl(52))
@@ -189,9 +248,8 @@ pub mod double {
     /// log(x), within 0.83 ulp: -Infinity at 0, NaN below.
     #[inline(always)]
     pub fn ln(x: F64x2) -> F64x2 {
-        let (zero, one) = (F64x2::zero(), F64x2::one());
-        let limits = (I64x2::splat(0x7ff0_0000_0000_0000), I64x2::splat(-0x0020_0000_0000_0001));
-        let is_special = (x.to_bits() + limits.0).gt(limits.1).any();
+        let zero = F64x2::zero();
+        let is_special = is_special(x).any();
         let (scaled, shift) = if is_special {
             let tiny = x.lt(F64x2::splat(f64::MIN_POSITIVE));
             let scaled = F64x2::select(tiny, x * F64x2::splat(4503599627370496.0), x);
@@ -199,33 +257,45 @@ pub mod double {
         } else {
             (x, zero)
         };
-        let bits = scaled.to_bits();
-        let e = (bits - I64x2::splat(0x3fe6a09e667f3bcd)).shr(52);
-        let m = F64x2::from_bits(bits - e.shl(52));
-        let e = F64x2::from_ints(e) - shift;
-        // log(1 + f) = f - s (f - R) with s = f / (2 + f), R = f^2/2 + the series in s^2
-        let f = m - one;
-        let s = f / (F64x2::splat(2.0) + f);
-        let z = s * s;
-        let mut p = F64x2::splat(1.479819860511658591e-1);
-        for c in [
-            1.531383769920937332e-1,
-            1.818357216161805012e-1,
-            2.222219843214978396e-1,
-            2.857142874366239149e-1,
-            3.999999999940941908e-1,
-            6.666666666666735130e-1,
-        ] {
-            p = p * z + F64x2::splat(c);
-        }
-        let half = F64x2::splat(0.5) * f * f;
-        let y = e * F64x2::splat(LN2_HI) - ((half - (s * (half + p * z) + e * F64x2::splat(LN2_LO))) - f);
+        let (f, e) = ln_begun(scaled);
+        let y = ln_ended(f, e - shift);
         if !is_special {
             return y;
         }
         let y = F64x2::select(x.eq(zero), F64x2::splat(f64::NEG_INFINITY), y);
         let y = F64x2::select(x.lt(zero), F64x2::splat(f64::NAN), y);
         F64x2::select(x.lt(F64x2::splat(f64::INFINITY)), y, x)
+    }
+
+    /// As [`super::single`] has it.
+    #[inline(always)]
+    pub fn is_special(x: F64x2) -> M64x2 {
+        let limits = (I64x2::splat(0x7ff0_0000_0000_0000), I64x2::splat(-0x0020_0000_0000_0001));
+        (x.to_bits() + limits.0).gt(limits.1)
+    }
+
+    /// What [`ln_ended`] makes log(x) of, where x is not special: the f and e with x = (1 + f) 2^e.
+    #[inline(always)]
+    pub fn ln_begun(x: F64x2) -> (F64x2, F64x2) {
+        let bits = x.to_bits();
+        let e = (bits - I64x2::splat(0x3fe6a09e667f3bcd)).shr(52);
+        (F64x2::from_bits(bits - e.shl(52)) - F64x2::one(), F64x2::from_ints(e))
+    }
+
+    /// log(1 + f) + e log(2), log(1 + f) being f - s (f - R) with s = f / (2 + f), R = f^2/2 + the series in s^2.
+    #[inline(always)]
+    pub fn ln_ended(f: F64x2, e: F64x2) -> F64x2 {
+        static PAIRS: Pairs<4> = pairs([
+            [1.479819860511658591e-1, 0.0],
+            [1.818357216161805012e-1, 1.531383769920937332e-1],
+            [2.857142874366239149e-1, 2.222219843214978396e-1],
+            [6.666666666666735130e-1, 3.999999999940941908e-1],
+        ]);
+        let s = f / (F64x2::splat(2.0) + f);
+        let z = s * s;
+        let p = polynomial(z, z * z, &PAIRS);
+        let half = F64x2::splat(0.5) * f * f;
+        e * F64x2::splat(LN2_HI) - ((half - (s * (half + p * z) + e * F64x2::splat(LN2_LO))) - f)
     }
 
     /// log(1 + x), within 1.44 ulp, however small x is.
@@ -238,25 +308,19 @@ pub mod double {
         F64x2::select(u.eq(one), x, F64x2::select(u.eq(F64x2::zero()), F64x2::splat(f64::NEG_INFINITY), y))
     }
 
-    /// log(1 + x) for 0 <= x <= 1, within 1.29 ulp: the series of [`ln`] without a reduction, so longer.
+    /// log(1 + x) for 0 <= x <= 1, within 1.24 ulp: the series of [`ln`] without a reduction, so longer.
     #[inline(always)]
     pub fn ln_1p_unit(x: F64x2) -> F64x2 {
+        static PAIRS: Pairs<5> = pairs([
+            [8.340_098_966_982_188_7e-2, 1.701_857_994_231_989_4e-1],
+            [1.330_097_351_260_724_6e-1, 1.210_608_684_051_750_6e-1],
+            [1.818_174_392_469_662_6e-1, 1.538_655_992_844_915_9e-1],
+            [2.857_142_854_785_384_7e-1, 2.222_222_396_973_635e-1],
+            [6.666_666_666_666_63e-1, 4.000_000_000_015_724e-1],
+        ]);
         let s = x / (F64x2::splat(2.0) + x);
         let z = s * s;
-        let mut p = F64x2::splat(1.701_857_994_231_989_4e-1);
-        for c in [
-            8.340_098_966_982_188_7e-2,
-            1.210_608_684_051_750_6e-1,
-            1.330_097_351_260_724_6e-1,
-            1.538_655_992_844_915_9e-1,
-            1.818_174_392_469_662_6e-1,
-            2.222_222_396_973_635e-1,
-            2.857_142_854_785_384_7e-1,
-            4.000_000_000_015_724e-1,
-            6.666_666_666_666_63e-1,
-        ] {
-            p = p * z + F64x2::splat(c);
-        }
+        let p = polynomial(z, z * z, &PAIRS);
         let half = F64x2::splat(0.5) * x * x;
         x - (half - s * (half + p * z))
     }

@@ -103,7 +103,7 @@ pub fn sigmoid_focal_loss<L: Lanes>(block: &mut Block<L>) {
         (p, not_p, p * (one - t) + not_p * t)
     };
     block.prepare_logistic();
-    block.prepare(2, |q| functions::power::<L>(q, gamma), |x, [e]| predicted(x, e).2.abs());
+    block.prepare(2, |q, to| functions::power::<L>(q, to, gamma), |x, [e]| predicted(x, e).2.abs());
     block.each(|[x, t]: [L; 2], [e, tail, focus]| {
         let (p, not_p, q) = predicted([x, t], e);
         let focus = L::select(q.lt(zero), L::of(sign) * focus, focus);

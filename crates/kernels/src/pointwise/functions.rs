@@ -1,24 +1,34 @@
 //! The elementary functions over a block. They are long: there is one copy of each for all losses.
-use lanes::Lanes;
+use lanes::{Lanes, Mask};
 
-/// Over a block, in place.
-#[inline(always)]
-fn map<L: Lanes>(block: &mut [L::Array], f: impl Fn(L) -> L) {
-    for x in block {
-        f(L::from_array(x)).store(x);
+/// log x; what x was is lost.
+#[inline(never)]
+pub fn ln<L: Lanes>(x: &mut [L::Array], to: &mut [L::Array]) {
+    if x.iter().any(|x| L::from_array(x).is_special().any()) {
+        x.iter().zip(to).for_each(|(x, to)| L::from_array(x).ln().store(to));
+        return;
+    }
+    for (x, to) in x.iter_mut().zip(to.iter_mut()) {
+        let (f, e) = L::from_array(x).ln_begun();
+        f.store(to);
+        e.store(x);
+    }
+    for (e, to) in x.iter().zip(to) {
+        L::from_array(to).ln_ended(L::from_array(e)).store(to);
     }
 }
 
-/// log x.
+/// exp x; what x was is lost.
 #[inline(never)]
-pub fn ln<L: Lanes>(block: &mut [L::Array]) {
-    map::<L>(block, L::ln);
-}
-
-/// exp x.
-#[inline(never)]
-pub fn exp<L: Lanes>(block: &mut [L::Array]) {
-    map::<L>(block, L::exp);
+pub fn exp<L: Lanes>(x: &mut [L::Array], to: &mut [L::Array]) {
+    for (x, to) in x.iter_mut().zip(to.iter_mut()) {
+        let (r, n) = L::from_array(x).exp_begun();
+        r.store(to);
+        L::from_bits(n).store(x);
+    }
+    for (n, to) in x.iter().zip(to) {
+        L::from_array(to).exp_ended(L::from_array(n).to_bits()).store(to);
+    }
 }
 
 /// e = exp(-|x|) without subnormal numbers, and log(1 + e). In three loops: in one, the chain of dependent operations is longer
@@ -39,17 +49,19 @@ pub fn logistic<L: Lanes>(x: &[L::Array], e: &mut [L::Array], tail: &mut [L::Arr
     }
 }
 
-/// x^p for x >= 0.
+/// x^p for x >= 0; what x was is lost.
 #[inline(never)]
-pub fn power<L: Lanes>(block: &mut [L::Array], p: f64) {
-    if p == 0.0 {
-        map::<L>(block, |_| L::one());
-    } else if p == 2.0 {
-        map::<L>(block, |x| x * x);
-    } else {
-        let p = L::of(p);
-        ln::<L>(block);
-        map::<L>(block, |x| p * x);
-        exp::<L>(block);
+pub fn power<L: Lanes>(x: &mut [L::Array], to: &mut [L::Array], p: f64) {
+    if p == 0.0 || p == 2.0 {
+        for (to, x) in to.iter_mut().zip(x) {
+            let x = L::from_array(x);
+            if p == 0.0 { L::one() } else { x * x }.store(to);
+        }
+        return;
     }
+    ln::<L>(x, to);
+    for (to, x) in to.iter().zip(&mut *x) {
+        (L::of(p) * L::from_array(to)).store(x);
+    }
+    exp::<L>(x, to);
 }

@@ -202,23 +202,30 @@ impl<'a, L: Lanes> Block<'a, L> {
         }
     }
 
-    /// Prepares work array `k`: a number for each element from the inputs and the first `W` of what was prepared already,
-    /// and then the function of it.
+    /// Prepares work array `k`: a function of a number for each element, from the inputs and the first `W` of what was prepared already.
     #[inline(always)]
     fn prepare<const I: usize, const W: usize>(
         &mut self,
         k: usize,
-        function: impl FnOnce(&mut [L::Array]),
+        function: impl FnOnce(&mut [L::Array], &mut [L::Array]),
         argument: impl Fn([L; I], [L; W]) -> L,
     ) {
-        let Some(inputs) = self.first_inputs::<I>() else { return };
-        let Some((before, rest)) = self.work.split_at_mut_checked(k) else { return };
-        let (Some(work), Some(to)) = (before.first_chunk::<W>(), rest.first_mut()) else { return };
-        for (i, to) in to.iter_mut().take(self.n).enumerate() {
-            argument(inputs.map(|s| at(s, i)), work.each_ref().map(|s| at(s, i))).store(to);
+        self.put::<I, W>(argument);
+        let (x, to) =
+            (self.value.get_mut(..self.n), self.work.get_mut(k).and_then(|to| to.get_mut(..self.n)));
+        if let (Some(x), Some(to)) = (x, to) {
+            function(x, to);
         }
-        if let Some(to) = to.get_mut(..self.n) {
-            function(to);
+    }
+
+    /// Puts numbers where the values will be.
+    #[inline(always)]
+    fn put<const I: usize, const W: usize>(&mut self, argument: impl Fn([L; I], [L; W]) -> L) {
+        let (Some(inputs), Some(work)) = (self.first_inputs::<I>(), self.work.first_chunk::<W>()) else {
+            return;
+        };
+        for (i, to) in self.value.iter_mut().take(self.n).enumerate() {
+            argument(inputs.map(|s| at(s, i)), work.each_ref().map(|s| at(s, i))).store(to);
         }
     }
 
@@ -232,9 +239,9 @@ impl<'a, L: Lanes> Block<'a, L> {
     /// The same of an x that is computed.
     #[inline(always)]
     fn prepare_logistic_of<const I: usize>(&mut self, argument: impl Fn([L; I]) -> L) {
-        self.prepare(2, |_| {}, |x, []| argument(x));
-        let [e, tail, x] = &mut *self.work;
-        functions::logistic::<L>(x.get(..self.n).unwrap_or(&[]), e, tail);
+        self.put(|x, []| argument(x));
+        let [e, tail, ..] = &mut *self.work;
+        functions::logistic::<L>(self.value.get(..self.n).unwrap_or(&[]), e, tail);
     }
 }
 
@@ -276,8 +283,8 @@ struct Pass<'a, L: Lanes> {
     op: Op,
     p: [f64; 3],
     scale: L,
-    /// Of the losses, of the piece that is under way; and that of the pieces before it.
-    sum: F64x2,
+    /// Of the losses: the sums of the piece that is under way, by the place of a vector in its block, and that of the pieces before it.
+    sums: [F64x2; 2],
     total: f64,
     value: &'a mut [L::Array; BLOCK],
     work: &'a mut [[L::Array; BLOCK]; ROOM - 1],
@@ -288,9 +295,14 @@ impl<L: Lanes> Pass<'_, L> {
     #[inline(always)]
     fn begin(&mut self, first: usize) {
         if first > 0 && (first * L::COUNT).is_multiple_of(PIECE) {
-            self.total += self.sum.sum();
-            self.sum = F64x2::zero();
+            self.end();
         }
+    }
+
+    /// After a piece.
+    fn end(&mut self) {
+        let [even, odd] = core::mem::replace(&mut self.sums, [F64x2::zero(); 2]);
+        self.total += (even + odd).sum();
     }
 
     /// A block of `n` vectors, of which the last has `lanes` numbers.
@@ -323,7 +335,16 @@ impl<L: Lanes> Pass<'_, L> {
                 L::load_partial(last.as_ref().get(..lanes).unwrap_or(&[]), L::Scalar::ZERO).store(last);
             }
         }
-        self.sum = value.iter().fold(self.sum, |sum, v| L::from_array(v).add_to_f64(sum));
+        let [mut even, mut odd] = self.sums;
+        let (pairs, rest) = value.as_chunks::<2>();
+        for [a, b] in pairs {
+            even = L::from_array(a).add_to_f64(even);
+            odd = L::from_array(b).add_to_f64(odd);
+        }
+        for v in rest {
+            even = L::from_array(v).add_to_f64(even);
+        }
+        self.sums = [even, odd];
     }
 }
 
@@ -357,7 +378,7 @@ pub fn run<L: Lanes>(op: Op, e: &mut Elements<L::Scalar>) -> f64 {
         op,
         p: e.p,
         scale: L::splat(L::Scalar::from_f64(e.scale)),
-        sum: F64x2::zero(),
+        sums: [F64x2::zero(); 2],
         total: 0.0,
         value,
         work,
@@ -399,7 +420,8 @@ pub fn run<L: Lanes>(op: Op, e: &mut Elements<L::Scalar>) -> f64 {
             }
         }
     }
-    pass.total + pass.sum.sum()
+    pass.end();
+    pass.total
 }
 
 /// What the numbers of an input must be, by its number at the door.
