@@ -106,7 +106,7 @@ fn strips(d: &mut Draw) {
     call.maybe(d, 4, |call, d| call.reals(d, rows, -2.0, 2.0));
     let scale = d.option(&[1.0, 0.5, -2.0, 0.0]);
     let ignored = d.option(&[-100.0, 0.0]);
-    let smoothing = if d.chance(15) { 0.0 } else { 0.1 };
+    let smoothing = d.option(&[0.0, 0.1, 1.0]);
     call.run(d, |at| {
         rowwise_strips_f32(
             number, rows, columns, at[0], at[1], 0, at[2], at[3], at[4], 0, at[5], scale, ignored, smoothing,

@@ -41,9 +41,11 @@ function bytesOf({ dtype }: Call): number {
 }
 
 /** Whether the kernel that takes several rows at a time takes these, and is faster (measured). */
-function goInStrips({ dtype, op, parameters }: Call, plan: Plan, [, labels]: Eight): boolean {
+function goInStrips({ dtype, op, parameters }: Call, plan: Plan, [, labels, , weight]: Eight): boolean {
   const { rows, columns, inner } = plan;
-  const isPlain = op === LOG_SUM_EXP || (op === CROSS_ENTROPY && labels !== 0 && parameters[1] === 0);
+  const isPlain =
+    op === LOG_SUM_EXP ||
+    (op === CROSS_ENTROPY && labels !== 0 && (parameters[1] === 0 || weight === 0));
   const most = inner % 4 === 0 ? 128 : inner > 1 || rows < 4 ? 0 : rows < 8 ? 16 : 60;
   return isPlain && dtype === "float32" && columns <= most;
 }

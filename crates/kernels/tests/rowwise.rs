@@ -86,6 +86,7 @@ struct Batch {
     grad: Vec<f32>,
     upstream: Vec<f32>,
     ignored: f64,
+    smoothing: f64,
 }
 
 impl Batch {
@@ -103,7 +104,7 @@ impl Batch {
             grad_target: &mut [],
             upstream: &self.upstream,
             scale: 0.3,
-            p: [self.ignored, 0.0],
+            p: [self.ignored, self.smoothing],
         }
     }
 }
@@ -126,9 +127,13 @@ fn strips_have_the_bits_of_rows() {
             (5, 1, 3.0),
             (131, 1, 30.0),
         ];
-        for ((samples, inner, spread), is_entropy) in
-            shapes.into_iter().flat_map(|shape| [(shape, true), (shape, false)])
+        let kinds = [Some(0.0), Some(0.1), Some(1.0), None];
+        for ((samples, inner, spread), smoothing) in
+            shapes.into_iter().flat_map(|shape| kinds.map(|kind| (shape, kind)))
         {
+            // without: log sum exp
+            let is_entropy = smoothing.is_some();
+            let smoothing = smoothing.unwrap_or(0.0);
             let rows = samples * inner;
             let mut numbers =
                 |n: usize, spread: f32| (0..n).map(|_| spread * (2.0 * random() - 1.0)).collect();
@@ -137,11 +142,12 @@ fn strips_have_the_bits_of_rows() {
                 columns,
                 input: numbers(rows * columns, spread),
                 labels: vec![],
-                weight: if samples == 2 { vec![] } else { numbers(columns, 1.0) },
+                weight: if samples == 2 || smoothing > 0.0 { vec![] } else { numbers(columns, 1.0) },
                 values: vec![0.0; rows],
                 grad: vec![0.0; rows * columns],
                 upstream: if samples == 1 { vec![] } else { numbers(rows, 1.0) },
                 ignored: if inner == 76 { 0.0 } else { -100.0 },
+                smoothing,
             };
             let odd = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0, 0.0];
             for factors in [&mut together.weight, &mut together.upstream] {
@@ -173,7 +179,7 @@ fn strips_have_the_bits_of_rows() {
             for columns_of_room in [1, 40] {
                 let mut room = vec![f32::NAN; 8 * columns.next_multiple_of(4) * columns_of_room];
                 let sum = strips::run(op, &mut apart.rows(inner), &mut room);
-                let what = format!("{columns} columns, {samples} x {inner}");
+                let what = format!("{columns} columns, {samples} x {inner}, smoothed by {smoothing}");
                 let is_same = sum.to_bits() == expected.to_bits() || (sum.is_nan() && expected.is_nan());
                 assert!(is_same, "{what}: {sum} is not {expected}");
                 for i in 0..rows {
@@ -187,6 +193,24 @@ fn strips_have_the_bits_of_rows() {
             }
         }
     }
+}
+
+#[test]
+fn strips_do_not_smooth_with_weights() {
+    let mut batch = Batch {
+        rows: 8,
+        columns: 3,
+        input: vec![0.5; 24],
+        labels: vec![0; 8],
+        weight: vec![1.0; 3],
+        values: vec![9.0; 8],
+        grad: vec![9.0; 24],
+        upstream: vec![],
+        ignored: -100.0,
+        smoothing: 0.1,
+    };
+    assert!(strips::run(Op::CrossEntropyLoss, &mut batch.rows(1), &mut [0.0; 64]).is_nan());
+    assert!(batch.values.iter().chain(&batch.grad).all(|&x| x == 9.0));
 }
 
 /// The same bits, or NaN both.
@@ -213,6 +237,7 @@ fn strips_that_do_not_fit_are_not_written() {
                         grad: vec![9.0; size],
                         upstream: vec![],
                         ignored: -100.0,
+                        smoothing: 0.0,
                     };
                     let sum = strips::run(Op::CrossEntropyLoss, &mut batch.rows(inner), &mut vec![0.0; room]);
                     let fits = rows == labels

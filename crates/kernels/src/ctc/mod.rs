@@ -260,7 +260,7 @@ impl<L: Lanes> Classes for Rows<'_, L> {
     fn normalise(&mut self, t: usize, end: usize, factor: f64) {
         for t in t..end {
             let by = if self.occupancies { 0.0 } else { factor / self.sum(t) };
-            multiply::<L>(self.row_mut(t), by);
+            multiply::<L>(self.row_mut(t), by, 0.0);
         }
     }
     fn differentiate(

@@ -1,5 +1,5 @@
 //! Cross-entropy between a row of logits and a class or probabilities, and the negative log-likelihood alone.
-use super::softmax::{exponentials, multiply};
+use super::softmax::{exponentials, multiply, sum_below};
 use super::{factor, no_class, only, sweep, Row, Rows};
 use lanes::{F64x2, Lanes, Real};
 
@@ -16,21 +16,29 @@ pub fn cross_entropy_loss<L: Lanes>(row: &mut Row<L::Scalar>) -> f64 {
         return 0.0;
     }
     let e = exponentials::<L>(row.x, row.grad);
+    let log = e.log();
     let (mut value, mut mass, mut hard) = (0.0, 0.0, 0.0);
     if let Some(y) = label {
         let Some(x) = row.x.get(y as usize) else { return no_class(row) };
         hard = (1.0 - smoothing) * factor(row.weight, y as usize);
         mass = hard;
         if hard != 0.0 {
-            value = hard * (e.log() - (x.to_f64() - e.max));
+            value = hard * (log - (x.to_f64() - e.max));
         }
     }
-    let spread = smoothing / row.x.len() as f64;
-    if label.is_some() && spread == 0.0 {
-        multiply::<L>(row.grad, row.scale * mass / e.sum);
+    let count = row.x.len() as f64;
+    let spread = smoothing / count;
+    if label.is_some() && (spread == 0.0 || row.weight.is_empty()) {
+        let mut less = 0.0;
+        if spread != 0.0 {
+            value += spread * (count * log - sum_below::<L>(row.x, e.max));
+            mass += smoothing;
+            less = row.scale * spread;
+        }
+        multiply::<L>(row.grad, row.scale * mass / e.sum, less);
     } else {
         let (one, zero) = (L::Scalar::ONE, L::Scalar::ZERO);
-        let (max, log) = (L::of(e.max), L::of(e.log()));
+        let (max, log) = (L::of(e.max), L::of(log));
         let (keep, spread) = (L::of(1.0 - smoothing), L::of(spread));
         let upstream = L::of(-row.scale) * keep;
         let n = row.x.len();

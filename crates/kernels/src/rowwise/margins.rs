@@ -65,7 +65,7 @@ pub fn multi_label_margin_loss<L: Lanes>(row: &mut Row<L::Scalar>) -> f64 {
         let count = load::<L>(row.grad, i, L::Scalar::ZERO) + count;
         store(row.grad, i, count);
     }
-    super::softmax::multiply::<L>(row.grad, row.scale / n as f64);
+    super::softmax::multiply::<L>(row.grad, row.scale / n as f64, 0.0);
     value.sum() / n as f64
 }
 

@@ -222,24 +222,34 @@ pub fn ln(x: f64) -> f64 {
     y
 }
 
-/// Multiplies a row.
+/// Multiplies a row, and takes a number off.
 #[inline(never)]
-pub fn multiply<L: Lanes>(row: &mut [L::Scalar], by: f64) {
-    let by = L::of(by);
+pub fn multiply<L: Lanes>(row: &mut [L::Scalar], by: f64, less: f64) {
+    let (by, less) = (L::of(by), L::of(less));
     let (whole, tail) = L::chunks_mut(row);
     for a in whole {
-        (L::from_array(a) * by).store(a);
+        (L::from_array(a) * by - less).store(a);
     }
     if !tail.is_empty() {
-        let x = load_tail::<L>(tail, L::Scalar::ZERO) * by;
+        let x = load_tail::<L>(tail, L::Scalar::ZERO) * by - less;
         store_tail(tail, x);
     }
+}
+
+/// sum_c (x_c - max).
+#[inline(never)]
+pub fn sum_below<L: Lanes>(x: &[L::Scalar], max: f64) -> f64 {
+    let largest = L::of(max);
+    let (whole, tail) = L::chunks(x);
+    let below = |x: L, sum| (x - largest).add_to_f64(sum);
+    let sum = whole.iter().fold(F64x2::zero(), |sum, x| below(L::from_array(x), sum));
+    below(load_tail(tail, L::Scalar::from_f64(max)), sum).sum()
 }
 
 /// log sum_c exp(x_c); the gradient is the softmax.
 pub fn log_sum_exp<L: Lanes>(row: &mut Row<L::Scalar>) -> f64 {
     let e = exponentials::<L>(row.x, row.grad);
-    multiply::<L>(row.grad, row.scale / e.sum);
+    multiply::<L>(row.grad, row.scale / e.sum, 0.0);
     e.max + e.log()
 }
 
@@ -273,7 +283,7 @@ pub fn log_softmax<L: Lanes>(row: &mut Row<L::Scalar>) {
 pub fn softmax<L: Lanes>(row: &mut Row<L::Scalar>) {
     if row.grad.is_empty() {
         let e = exponentials::<L>(row.x, row.values);
-        return multiply::<L>(row.values, 1.0 / e.sum);
+        return multiply::<L>(row.values, 1.0 / e.sum, 0.0);
     }
     let e = exponentials::<L>(row.x, row.grad);
     // where the largest is infinite there is a NaN among the terms

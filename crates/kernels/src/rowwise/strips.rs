@@ -1,4 +1,4 @@
-//! Cross-entropy with class indices, and log sum exp, of several rows at a time, a row per lane: the same bits as [`super::entropy`] and
+//! Cross-entropy with class indices, smoothed or not, and log sum exp, of several rows at a time, a row per lane: the same bits as [`super::entropy`] and
 //! [`super::softmax`] have for one.
 //!
 //! A row of few numbers leaves lanes empty, and most of its time goes to what is done once a row: its largest number, a logarithm,
@@ -44,6 +44,16 @@ fn add(sums: &mut [F64x2; WIDTH], rows: [F32x4; WIDTH]) {
     for (sum, x) in sums.iter_mut().zip(rows) {
         *sum = x.add_to_f64(*sum);
     }
+}
+
+/// The sums of a column's rows, each as its own would be.
+#[inline(never)]
+fn sum(column: &[Vector]) -> [f64; WIDTH] {
+    let mut sums = [F64x2::zero(); WIDTH];
+    for square in column.as_chunks().0 {
+        add(&mut sums, turned(square));
+    }
+    sums.map(|sum| sum.sum())
 }
 
 /// The sums of a column's terms, of `n` classes, the same as a row has them: its vectors are added up in two chains in turn, and where
@@ -93,8 +103,11 @@ struct Known {
     /// The sums of the exponentials and their logarithms.
     total: [f64; ROWS],
     log: [f64; ROWS],
-    /// What multiplies the exponentials, and what is taken off at the label.
+    /// The sums of the numbers less the largest, where they are smoothed.
+    below: [f64; ROWS],
+    /// What multiplies the exponentials, what is taken off at all classes, and at the label.
     by: [f32; ROWS],
+    less: [f32; ROWS],
     off: [f64; ROWS],
 }
 
@@ -162,12 +175,16 @@ impl Strip {
 
     /// Takes the exponentials of the rows, each less its largest number, to `terms`.
     #[inline(always)]
-    fn exponentials(self, room: &mut [Vector], terms: &mut [Vector], known: &mut Known) {
+    fn exponentials(self, is_smooth: bool, room: &mut [Vector], terms: &mut [Vector], known: &mut Known) {
         let Strip { n, height, .. } = self;
-        for (column, max) in room.chunks_exact_mut(height).zip(known.max.as_chunks_mut().0) {
-            let (classes, behind) = column.split_at_mut_checked(n).unwrap_or_default();
-            *max = below(classes);
-            behind.fill(NO_CLASS);
+        let largest = known.max.as_chunks_mut().0.iter_mut().zip(known.below.as_chunks_mut().0);
+        for (column, (max, sums)) in room.chunks_exact_mut(height).zip(largest) {
+            *max = below(column.get_mut(..n).unwrap_or(&mut []));
+            if is_smooth {
+                column.iter_mut().skip(n).for_each(|behind| *behind = [0.0; WIDTH]);
+                *sums = sum(column);
+            }
+            column.iter_mut().skip(n).for_each(|behind| *behind = NO_CLASS);
         }
         scaled_below::<F32x4>(room.as_flattened(), 1.0, 0.0, terms.as_flattened_mut());
         for (column, total) in terms.chunks_exact(height).zip(known.total.as_chunks_mut().0) {
@@ -189,9 +206,11 @@ impl Strip {
         known: &mut Known,
         mut sum: f64,
     ) -> f64 {
-        let Known { max, total, log, by, off } = known;
-        let rows = max.iter().zip(total).zip(log).zip(by).zip(off);
-        for (i, ((((max, total), log), by), off)) in rows.enumerate().take(self.count) {
+        let Known { max, total, log, below, by, less, off } = known;
+        let smoothing = r.p[1];
+        let spread = smoothing / self.n as f64;
+        let rows = max.iter().zip(total).zip(log).zip(below).zip(by).zip(less).zip(off);
+        for (i, ((((((max, total), log), below), by), less), off)) in rows.enumerate().take(self.count) {
             let (mut value, mut mass) = (0.0, 0.0);
             let label = r.labels.get(first + i).copied();
             let number = |c: usize| self.place(c, i).and_then(|at| r.input.get(at)).map(|&x| f64::from(x));
@@ -199,18 +218,25 @@ impl Strip {
             if label.is_some_and(|y| f64::from(y) == r.p[0]) {
                 let column = terms.iter_mut().skip(i / WIDTH * self.height).take(self.height);
                 column.filter_map(|e| e.get_mut(i % WIDTH)).for_each(|e| *e = 0.0);
-                *by = 0.0;
+                (*by, *less) = (0.0, 0.0);
             } else if let Some(x) = label.map_or(Some(0.0), |y| number(y as usize)) {
                 if !(max.abs() < f64::INFINITY) {
                     *total = if (0..self.n).filter_map(number).any(|x| x.is_nan()) { f64::NAN } else { 1.0 };
                     *log = *total - 1.0;
                 }
-                let weight = label.map_or(1.0, |y| factor(r.weight, y as usize));
-                if weight != 0.0 {
-                    value = weight * (*log - (x - max));
+                let hard = label.map_or(1.0, |y| (1.0 - smoothing) * factor(r.weight, y as usize));
+                if hard != 0.0 {
+                    value = hard * (*log - (x - max));
                 }
-                mass = r.scale * factor(r.upstream, first + i) * weight;
-                *by = (mass / *total) as f32;
+                let scale = r.scale * factor(r.upstream, first + i);
+                mass = scale * hard;
+                let mut all = mass;
+                if spread != 0.0 {
+                    value += spread * (self.n as f64 * *log - *below);
+                    all = scale * (hard + smoothing);
+                    *less = (scale * spread) as f32;
+                }
+                *by = (all / *total) as f32;
             } else {
                 value = f64::NAN;
                 *by = f32::NAN;
@@ -227,20 +253,21 @@ impl Strip {
     /// The gradients of its rows.
     #[inline(always)]
     fn gradients(self, labels: &[i32], terms: &mut [Vector], known: &Known, to: &mut [f32]) {
-        let by = known.by.as_chunks().0;
+        let by = known.by.as_chunks().0.iter().zip(known.less.as_chunks().0);
+        let by = by.map(|(by, less)| (F32x4::from_array(by), F32x4::from_array(less)));
         if self.inner > 1 {
             for c in 0..self.n {
                 let line = F32x4::chunks_mut(to.get_mut(self.line(c)).unwrap_or(&mut [])).0;
-                let terms = terms.iter().skip(c).step_by(self.height).zip(by);
-                for (to, (e, by)) in line.iter_mut().zip(terms) {
-                    (F32x4::from_array(e) * F32x4::from_array(by)).store(to);
+                let terms = terms.iter().skip(c).step_by(self.height).zip(by.clone());
+                for (to, (e, (by, less))) in line.iter_mut().zip(terms) {
+                    (F32x4::from_array(e) * by - less).store(to);
                 }
             }
         } else {
-            for ((v, column), by) in terms.chunks_exact_mut(self.height).enumerate().zip(by) {
-                let by = F32x4::from_array(by);
+            for ((v, column), (by, less)) in terms.chunks_exact_mut(self.height).enumerate().zip(by) {
                 for square in column.as_chunks_mut::<WIDTH>().0 {
-                    *square = transpose(square.map(|e| F32x4::from_array(&e) * by)).map(|x| x.to_array());
+                    let turned = transpose(square.map(|e| F32x4::from_array(&e) * by - less));
+                    *square = turned.map(|x| x.to_array());
                 }
                 for (k, row) in
                     to.get_mut(self.rows(v)).unwrap_or(&mut []).chunks_exact_mut(self.n).enumerate()
@@ -264,7 +291,7 @@ impl Strip {
     }
 }
 
-/// Runs `op`, cross-entropy with class indices and no smoothing, or log sum exp, over all rows, whose numbers stand `inner` apart, and
+/// Runs `op`, cross-entropy with class indices, smoothed without weights, or log sum exp, over all rows, whose numbers stand `inner` apart, and
 /// gives the sum. NaN, and nothing written, where it is another, a slice has not the length that it must have, or `inner` is neither 1
 /// nor a multiple of the lanes. The more room there is, the longer are the strips.
 pub fn run(op: Op, r: &mut Rows<f32>, room: &mut [f32]) -> f64 {
@@ -276,7 +303,7 @@ pub fn run(op: Op, r: &mut Rows<f32>, room: &mut [f32]) -> f64 {
     let (room, terms) = (F32x4::chunks_mut(room).0, F32x4::chunks_mut(terms).0);
     let most = (room.len().checked_div(height).unwrap_or(0) * WIDTH).min(ROWS);
     let fits = matches!(op, Op::CrossEntropyLoss | Op::LogSumExp)
-        && r.p[1] == 0.0
+        && (r.p[1] == 0.0 || r.weight.is_empty() && op == Op::CrossEntropyLoss)
         && most > 0
         && (inner == 1 || inner.is_multiple_of(WIDTH))
         && r.rows.checked_rem(inner) == Some(0)
@@ -289,8 +316,16 @@ pub fn run(op: Op, r: &mut Rows<f32>, room: &mut [f32]) -> f64 {
     if !fits {
         return f64::NAN;
     }
-    let mut known =
-        Known { max: [0.0; ROWS], total: [1.0; ROWS], log: [0.0; ROWS], by: [0.0; ROWS], off: [0.0; ROWS] };
+    let (zeros, ones) = ([0.0; ROWS], [1.0; ROWS]);
+    let mut known = Known {
+        max: [0.0; ROWS],
+        total: ones,
+        log: zeros,
+        below: zeros,
+        by: [0.0; ROWS],
+        less: [0.0; ROWS],
+        off: zeros,
+    };
     let mut sum = 0.0;
     let mut first = 0;
     while first < r.rows {
@@ -302,7 +337,7 @@ pub fn run(op: Op, r: &mut Rows<f32>, room: &mut [f32]) -> f64 {
         let used = height * count.div_ceil(WIDTH);
         let (Some(room), Some(terms)) = (room.get_mut(..used), terms.get_mut(..used)) else { break };
         strip.bring(r.input, room);
-        strip.exponentials(room, terms, &mut known);
+        strip.exponentials(r.p[1] != 0.0, room, terms, &mut known);
         sum = strip.losses(r, first, terms, &mut known, sum);
         if !r.grad_input.is_empty() {
             strip.gradients(r.labels.get(first..).unwrap_or(&[]), terms, &known, r.grad_input);
