@@ -153,7 +153,6 @@ pub mod single {
 
 /// Functions on two `f64`.
 pub mod double {
-    use crate::memory::Constant;
     use crate::{F64x2, I64x2, Ints, Lanes, M64x2, Mask};
 
     /// 1.5 * 2^52, as [`super::single`] has it.
@@ -170,24 +169,10 @@ pub mod double {
         ((x - n * F64x2::splat(LN2_HI)) - n * F64x2::splat(LN2_LO), z.to_bits())
     }
 
-    /// The coefficients of a polynomial in pairs, the highest first, for its even and its odd powers.
-    type Pairs<const N: usize> = [[Constant; 2]; N];
-
-    /// Numbers as [`Pairs`].
-    const fn pairs<const N: usize>(of: [[f64; 2]; N]) -> Pairs<N> {
-        let mut to = [[Constant([0.0; 2]); 2]; N];
-        let mut i = 0;
-        while i < N {
-            to[i] = [Constant([of[i][0]; 2]), Constant([of[i][1]; 2])];
-            i += 1;
-        }
-        to
-    }
-
-    /// A polynomial of x: its even and its odd powers do not wait for each other.
+    /// A polynomial of x, with its coefficients in pairs, the highest first: its even and its odd powers do not wait for each other.
     #[inline(always)]
-    fn polynomial<const N: usize>(x: F64x2, x2: F64x2, coefficients: &'static Pairs<N>) -> F64x2 {
-        let mut pairs = coefficients.iter().map(|pair| pair.each_ref().map(F64x2::constant));
+    fn polynomial<const N: usize>(x: F64x2, x2: F64x2, pairs: [[f64; 2]; N]) -> F64x2 {
+        let mut pairs = pairs.into_iter().map(|pair| pair.map(F64x2::splat));
         let first = pairs.next().unwrap_or([F64x2::zero(); 2]);
         let [even, odd] = pairs.fold(first, |[even, odd], [a, b]| [even * x2 + a, odd * x2 + b]);
         even + odd * x
@@ -196,16 +181,16 @@ pub mod double {
     /// exp(r) for |r| <= ln(2)/2.
     #[inline(always)]
     pub fn exp_small(r: F64x2) -> F64x2 {
-        static PAIRS: Pairs<6> = pairs([
+        const PAIRS: [[f64; 2]; 6] = [
             [1.0 / 6227020800.0, 0.0],
             [1.0 / 39916800.0, 1.0 / 479001600.0],
             [1.0 / 362880.0, 1.0 / 3628800.0],
             [1.0 / 5040.0, 1.0 / 40320.0],
             [1.0 / 120.0, 1.0 / 720.0],
             [1.0 / 6.0, 1.0 / 24.0],
-        ]);
+        ];
         let r2 = r * r;
-        let p = F64x2::splat(0.5) + polynomial(r, r2, &PAIRS) * r;
+        let p = F64x2::splat(0.5) + polynomial(r, r2, PAIRS) * r;
         (p * r2 + r) + F64x2::one()
     }
 
@@ -285,15 +270,15 @@ pub mod double {
     /// log(1 + f) + e log(2), log(1 + f) being f - s (f - R) with s = f / (2 + f), R = f^2/2 + the series in s^2.
     #[inline(always)]
     pub fn ln_ended(f: F64x2, e: F64x2) -> F64x2 {
-        static PAIRS: Pairs<4> = pairs([
+        const PAIRS: [[f64; 2]; 4] = [
             [1.479819860511658591e-1, 0.0],
             [1.818357216161805012e-1, 1.531383769920937332e-1],
             [2.857142874366239149e-1, 2.222219843214978396e-1],
             [6.666666666666735130e-1, 3.999999999940941908e-1],
-        ]);
+        ];
         let s = f / (F64x2::splat(2.0) + f);
         let z = s * s;
-        let p = polynomial(z, z * z, &PAIRS);
+        let p = polynomial(z, z * z, PAIRS);
         let half = F64x2::splat(0.5) * f * f;
         e * F64x2::splat(LN2_HI) - ((half - (s * (half + p * z) + e * F64x2::splat(LN2_LO))) - f)
     }
@@ -311,16 +296,16 @@ pub mod double {
     /// log(1 + x) for 0 <= x <= 1, within 1.24 ulp: the series of [`ln`] without a reduction, so longer.
     #[inline(always)]
     pub fn ln_1p_unit(x: F64x2) -> F64x2 {
-        static PAIRS: Pairs<5> = pairs([
+        const PAIRS: [[f64; 2]; 5] = [
             [8.340_098_966_982_188_7e-2, 1.701_857_994_231_989_4e-1],
             [1.330_097_351_260_724_6e-1, 1.210_608_684_051_750_6e-1],
             [1.818_174_392_469_662_6e-1, 1.538_655_992_844_915_9e-1],
             [2.857_142_854_785_384_7e-1, 2.222_222_396_973_635e-1],
             [6.666_666_666_666_63e-1, 4.000_000_000_015_724e-1],
-        ]);
+        ];
         let s = x / (F64x2::splat(2.0) + x);
         let z = s * s;
-        let p = polynomial(z, z * z, &PAIRS);
+        let p = polynomial(z, z * z, PAIRS);
         let half = F64x2::splat(0.5) * x * x;
         x - (half - s * (half + p * z))
     }

@@ -179,12 +179,6 @@ std::thread_local! {
     static IMAGE: Cell<(*mut u8, usize)> = const { Cell::new((core::ptr::null_mut(), 0)) };
 }
 
-/// A constant in both lanes, to be read as a vector. Where a loop has more of them than a processor has registers, V8 (Node 20) makes them
-/// anew each time, in three instructions each; read from memory it is one: 1.3 times faster (measured).
-#[derive(Clone, Copy)]
-#[repr(align(16))]
-pub struct Constant(pub [f64; 2]);
-
 /// Goes through a loop in two halves: what the first gives, at most `N` times, is kept on the stack for the second, without clearing
 /// room for it before.
 #[inline(always)]

@@ -1,6 +1,5 @@
 //! Lanes as plain arrays: every target without simd128. The yardstick of `simd128.rs`: same operations, same order.
 use crate::math::{double, single};
-use crate::memory::Constant;
 use crate::{Ints, Lanes, Mask};
 use core::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
 
@@ -294,14 +293,6 @@ macro_rules! lanes {
             mathematics!($math);
         }
     };
-}
-
-impl F64x2 {
-    /// A constant from memory.
-    #[inline(always)]
-    pub(crate) fn constant(x: &'static Constant) -> Self {
-        Self(x.0)
-    }
 }
 
 lanes!(F32x4, f32, I32x4, i32, u32, M32x4, 4, 23, 127, single, add_single);

@@ -1,6 +1,5 @@
 //! Lanes on WebAssembly's simd128.
 use crate::math::{double, single};
-use crate::memory::Constant;
 use crate::{Ints, Lanes, Mask};
 use core::arch::wasm32::*;
 use core::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Not, Sub};
@@ -233,15 +232,6 @@ macro_rules! lanes {
             mathematics!($math);
         }
     };
-}
-
-impl F64x2 {
-    /// A constant from memory. The compiler must not know it: else it is no load any more.
-    #[inline(always)]
-    pub(crate) fn constant(x: &'static Constant) -> Self {
-        // SAFETY: an array of 16 bytes, aligned as a vector.
-        Self(unsafe { core::ptr::from_ref(x).cast::<v128>().read_volatile() })
-    }
 }
 
 #[inline(always)]

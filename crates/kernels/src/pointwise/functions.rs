@@ -1,10 +1,14 @@
 //! The elementary functions over a block. They are long: there is one copy of each for all losses.
+//!
+//! Each goes over its block in loops of short chains of operations: of a long chain a processor has but few vectors under way. And each
+//! loop ends in one place: out of others V8 (Node 20) does not move constants, but makes them anew each time, in three instructions.
 use lanes::{Lanes, Mask};
 
 /// log x; what x was is lost.
 #[inline(never)]
 pub fn ln<L: Lanes>(x: &mut [L::Array], to: &mut [L::Array]) {
-    if x.iter().any(|x| L::from_array(x).is_special().any()) {
+    let none = L::zero().ne(L::zero());
+    if x.iter().fold(none, |any, x| any | L::from_array(x).is_special()).any() {
         x.iter().zip(to).for_each(|(x, to)| L::from_array(x).ln().store(to));
         return;
     }
@@ -31,20 +35,21 @@ pub fn exp<L: Lanes>(x: &mut [L::Array], to: &mut [L::Array]) {
     }
 }
 
-/// e = exp(-|x|) without subnormal numbers, and log(1 + e). In three loops: in one, the chain of dependent operations is longer
-/// than what a processor looks ahead, and it takes twice as long (measured).
+/// e = exp(-|x|) without subnormal numbers, and log(1 + e). In one loop it takes twice as long (measured).
 #[inline(never)]
 pub fn logistic<L: Lanes>(x: &[L::Array], e: &mut [L::Array], tail: &mut [L::Array]) {
+    let n = x.len();
+    let (Some(e), Some(tail)) = (e.get_mut(..n), tail.get_mut(..n)) else { return };
     let sign = L::of(-0.0).to_bits();
     for ((x, e), tail) in x.iter().zip(e.iter_mut()).zip(tail.iter_mut()) {
         let (r, scale) = L::from_bits(L::from_array(x).to_bits() | sign).exp_halves();
         r.store(e);
         scale.store(tail);
     }
-    for (e, scale) in e.iter_mut().zip(tail.iter()).take(x.len()) {
+    for (e, scale) in e.iter_mut().zip(tail.iter()) {
         (L::from_array(e).exp_small() * L::from_array(scale)).store(e);
     }
-    for (e, tail) in e.iter().zip(tail).take(x.len()) {
+    for (e, tail) in e.iter().zip(tail) {
         L::from_array(e).ln_1p_unit().store(tail);
     }
 }
