@@ -23,7 +23,7 @@ macro_rules! mathematics {
         )*
     };
     ($math:ident) => {
-        mathematics!($math: exp -> Self, ln -> Self, ln_1p -> Self, ln_1p_unit -> Self, exp_flushed -> Self,
+        mathematics!($math: exp -> Self, ln -> Self, ln_1p_unit -> Self, exp_flushed -> Self,
             exp_halves -> (Self, Self), exp_small -> Self, exp_begun -> (Self, Self::Ints), is_special -> Self::Mask,
             ln_begun -> (Self, Self));
         #[inline(always)]
@@ -204,8 +204,6 @@ pub trait Lanes:
     fn exp(self) -> Self;
     /// log(x), see [`math`].
     fn ln(self) -> Self;
-    /// log(1 + x), see [`math`].
-    fn ln_1p(self) -> Self;
     /// log(1 + x) for 0 <= x <= 1, see [`math`].
     fn ln_1p_unit(self) -> Self;
     /// exp(x) for x <= 0, and 0 instead of subnormal results: what a softmax needs.

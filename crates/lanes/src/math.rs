@@ -124,17 +124,6 @@ pub mod single {
         f + y + e * of(LN2_HI)
     }
 
-    /// log(1 + x), within 1.44 ulp, however small x is.
-    #[inline(always)]
-    pub fn ln_1p(x: F32x4) -> F32x4 {
-        let one = F32x4::one();
-        let u = one + x;
-        // what rounding 1 + x lost, put back to first order
-        let lost = x - (u - one);
-        let y = ln(u) + F32x4::select(lost.eq(lost), lost / u, F32x4::zero());
-        F32x4::select(u.eq(one), x, F32x4::select(u.eq(F32x4::zero()), F32x4::splat(f32::NEG_INFINITY), y))
-    }
-
     /// log(1 + x) for 0 <= x <= 1, within 1.86 ulp, without a division: x - x^2 q(x), q being the best polynomial of its
     /// degree for (x - log(1 + x)) / x^2.
     #[inline(always)]
@@ -281,16 +270,6 @@ pub mod double {
         let p = polynomial(z, z * z, PAIRS);
         let half = F64x2::splat(0.5) * f * f;
         e * F64x2::splat(LN2_HI) - ((half - (s * (half + p * z) + e * F64x2::splat(LN2_LO))) - f)
-    }
-
-    /// log(1 + x), within 1.44 ulp, however small x is.
-    #[inline(always)]
-    pub fn ln_1p(x: F64x2) -> F64x2 {
-        let one = F64x2::one();
-        let u = one + x;
-        let lost = x - (u - one);
-        let y = ln(u) + F64x2::select(lost.eq(lost), lost / u, F64x2::zero());
-        F64x2::select(u.eq(one), x, F64x2::select(u.eq(F64x2::zero()), F64x2::splat(f64::NEG_INFINITY), y))
     }
 
     /// log(1 + x) for 0 <= x <= 1, within 1.24 ulp: the series of [`ln`] without a reduction, so longer.

@@ -52,7 +52,7 @@ impl Loss<'_> {
         if self.soft {
             let e = exp(-gap.abs());
             let down = gap.lt(zero);
-            let log = e.ln_1p();
+            let log = e.ln_1p_unit();
             return (F64x2::select(down, log, gap + log), F64x2::select(down, e, one) / (one + e));
         }
         let z = F64x2::splat(self.margin) + gap;
