@@ -25,6 +25,8 @@ const LARGE: readonly Size[] = [
   [64, 50_000],
 ];
 const SQUARE: Size = [1024, 1000];
+/** Many rows of few classes. */
+const SHORT: Size = [8192, 21];
 
 const SCORES = (draw: Numbers, rows: number, columns: number): CaseInput[] => [
   draw.normal("input", [rows, columns]),
@@ -47,6 +49,14 @@ const ROWS: readonly Row[] = [
       draw.probabilities("target", [rows, columns]),
     ],
     flops: EXP + 8,
+  },
+  {
+    name: "crossEntropyLoss",
+    note: "smoothed",
+    sizes: [SHORT, SQUARE],
+    inputs: TO_CLASS,
+    options: { labelSmoothing: 0.1 },
+    flops: EXP + 6,
   },
   {
     // eight pictures of 64 x 64 pixels
@@ -100,8 +110,8 @@ const ROWS: readonly Row[] = [
     forward: true,
     flops: EXP + 2,
   },
-  { name: "logSoftmax", sizes: [...SMALL, SQUARE], inputs: SCORES, value: WHOLE, flops: EXP + 4 },
-  { name: "softmax", sizes: [...SMALL, SQUARE], inputs: SCORES, value: WHOLE, flops: EXP + 5 },
+  { name: "logSoftmax", sizes: [...SMALL, SHORT, SQUARE], inputs: SCORES, value: WHOLE, flops: EXP + 4 },
+  { name: "softmax", sizes: [...SMALL, SHORT, SQUARE], inputs: SCORES, value: WHOLE, flops: EXP + 5 },
   {
     name: "softmax",
     note: "value",
