@@ -131,11 +131,10 @@ impl Strip {
         at..at + self.count
     }
 
-    /// Where the rows of column `v` are that stand together.
+    /// Where the rows of column `v` begin that stand together, the last one in place of those that there are not.
     #[inline(always)]
-    fn rows(self, v: usize) -> Range<usize> {
-        let row = |i: usize| self.start + i.min(self.count) * self.n;
-        row(v * WIDTH)..row(v * WIDTH + WIDTH)
+    fn rows(self, v: usize) -> [usize; WIDTH] {
+        core::array::from_fn(|i| self.start + (v * WIDTH + i).min(self.count - 1) * self.n)
     }
 
     /// Where number `c` of row `i` stands, if it has one.
@@ -157,18 +156,17 @@ impl Strip {
             return;
         }
         for (v, column) in room.chunks_exact_mut(self.height).enumerate() {
-            for (k, row) in input.get(self.rows(v)).unwrap_or(&[]).chunks_exact(self.n).enumerate() {
-                let (whole, tail) = F32x4::chunks(row);
-                let mut to = column.iter_mut().skip(k).step_by(WIDTH);
-                for (x, to) in whole.iter().zip(&mut to) {
-                    *to = *x;
-                }
-                if let Some(to) = to.next() {
-                    load_tail::<F32x4>(tail, f32::NEG_INFINITY).store(to);
-                }
-            }
-            for square in column.as_chunks_mut().0 {
-                *square = turned(square).map(|x| x.to_array());
+            let rows = self.rows(v);
+            for (k, square) in column.as_chunks_mut().0.iter_mut().enumerate() {
+                // behind a row's end stand numbers of the next one, which count for nothing
+                let vector = |row: usize| {
+                    let rest = input.get(row + k * WIDTH..).unwrap_or(&[]);
+                    match rest.first_chunk() {
+                        Some(x) => F32x4::from_array(x),
+                        None => load_tail(rest, f32::NEG_INFINITY),
+                    }
+                };
+                *square = transpose(rows.map(vector)).map(|x| x.to_array());
             }
         }
     }
@@ -190,9 +188,18 @@ impl Strip {
         for (column, total) in terms.chunks_exact(height).zip(known.total.as_chunks_mut().0) {
             add_up(column, n, total);
         }
-        let pairs = known.total.as_chunks().0.iter().take(self.count.div_ceil(2));
-        for (total, log) in pairs.zip(known.log.as_chunks_mut().0) {
-            F64x2::from_array(total).ln().store(log);
+        let Known { total, log, off, .. } = known;
+        let ([total, log, off], pairs) =
+            ([total, log, off].map(|s| s.as_chunks_mut().0), self.count.div_ceil(2));
+        for ((total, log), off) in total.iter().zip(log.iter_mut()).zip(off.iter_mut()).take(pairs) {
+            let (f, e) = F64x2::from_array(total).ln_begun();
+            f.store(log);
+            e.store(off);
+        }
+        for ((total, log), off) in total.iter().zip(log).zip(off).take(pairs) {
+            let total = F64x2::from_array(total);
+            // a sum is at least 1, or NaN
+            (F64x2::from_array(log).ln_ended(F64x2::from_array(off)) + (total - total)).store(log);
         }
     }
 
@@ -264,21 +271,16 @@ impl Strip {
                 }
             }
         } else {
-            for ((v, column), (by, less)) in terms.chunks_exact_mut(self.height).enumerate().zip(by) {
-                for square in column.as_chunks_mut::<WIDTH>().0 {
-                    let turned = transpose(square.map(|e| F32x4::from_array(&e) * by - less));
-                    *square = turned.map(|x| x.to_array());
-                }
-                for (k, row) in
-                    to.get_mut(self.rows(v)).unwrap_or(&mut []).chunks_exact_mut(self.n).enumerate()
-                {
-                    let (whole, tail) = F32x4::chunks_mut(row);
-                    let mut from = column.iter().skip(k).step_by(WIDTH);
-                    for (to, x) in whole.iter_mut().zip(&mut from) {
-                        *to = *x;
-                    }
-                    if let (Some(x), false) = (from.next(), tail.is_empty()) {
-                        store_tail(tail, F32x4::from_array(x));
+            for ((v, column), (by, less)) in terms.chunks_exact(self.height).enumerate().zip(by) {
+                // what is written behind a row's end is written again, by the next row: squares from the last one on, rows from the first
+                for (k, square) in column.as_chunks::<WIDTH>().0.iter().enumerate().rev() {
+                    let vectors = transpose(square.map(|e| F32x4::from_array(&e) * by - less));
+                    for (row, x) in self.rows(v).into_iter().zip(vectors).take(self.count - v * WIDTH) {
+                        let rest = to.get_mut(row + k * WIDTH..).unwrap_or(&mut []);
+                        match rest.first_chunk_mut() {
+                            Some(to) => x.store(to),
+                            None => store_tail(rest, x),
+                        }
                     }
                 }
             }
