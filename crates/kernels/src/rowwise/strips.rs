@@ -6,7 +6,7 @@
 //! what is done once a row is done for all of a strip of columns. Rows that stand together are turned for it; rows whose numbers stand
 //! apart, [.., columns, inner], as of images, lie in memory as in a column. In single precision: two lanes gain less.
 use super::softmax::{scaled_below, CHAIN, CONFIDENT};
-use super::{factor, load_tail, store_tail, Op, Rows};
+use super::{factor, load, store_tail, Op, Rows};
 use core::ops::Range;
 use lanes::{transpose, F32x4, F64x2, Lanes};
 
@@ -157,15 +157,19 @@ impl Strip {
         }
         for (v, column) in room.chunks_exact_mut(self.height).enumerate() {
             let rows = self.rows(v);
-            for (k, square) in column.as_chunks_mut().0.iter_mut().enumerate() {
-                // behind a row's end stand numbers of the next one, which count for nothing
-                let vector = |row: usize| {
-                    let rest = input.get(row + k * WIDTH..).unwrap_or(&[]);
-                    match rest.first_chunk() {
-                        Some(x) => F32x4::from_array(x),
-                        None => load_tail(rest, f32::NEG_INFINITY),
-                    }
-                };
+            let squares = column.as_chunks_mut().0.iter_mut();
+            // behind a row's end stand numbers of the next one, which count for nothing
+            let [a, b, c, d] =
+                rows.map(|row| F32x4::chunks(input.get(row..row + self.height).unwrap_or(&[])).0);
+            if !d.is_empty() {
+                for ((((square, a), b), c), d) in squares.zip(a).zip(b).zip(c).zip(d) {
+                    *square = transpose([a, b, c, d].map(F32x4::from_array)).map(|x| x.to_array());
+                }
+                continue;
+            }
+            for (k, square) in squares.enumerate() {
+                let vector =
+                    |row: usize| load::<F32x4>(input.get(row..).unwrap_or(&[]), k, f32::NEG_INFINITY);
                 *square = transpose(rows.map(vector)).map(|x| x.to_array());
             }
         }
