@@ -276,15 +276,36 @@ impl Strip {
             }
         } else {
             for ((v, column), (by, less)) in terms.chunks_exact(self.height).enumerate().zip(by) {
-                // what is written behind a row's end is written again, by the next row: squares from the last one on, rows from the first
-                for (k, square) in column.as_chunks::<WIDTH>().0.iter().enumerate().rev() {
-                    let vectors = transpose(square.map(|e| F32x4::from_array(&e) * by - less));
-                    for (row, x) in self.rows(v).into_iter().zip(vectors).take(self.count - v * WIDTH) {
+                let rows = self.rows(v);
+                let squares = column.as_chunks::<WIDTH>().0;
+                let turned =
+                    |square: &[Vector; WIDTH]| transpose(square.map(|e| F32x4::from_array(&e) * by - less));
+                let is_whole = (v + 1) * WIDTH <= self.count;
+                // what is written behind a row's end is written again, by the next row: so such squares come first, and rows in their order
+                let first = if is_whole { self.n / WIDTH } else { 0 };
+                for (k, square) in squares.iter().enumerate().skip(first).rev() {
+                    for (row, x) in rows.into_iter().zip(turned(square)).take(self.count - v * WIDTH) {
                         let rest = to.get_mut(row + k * WIDTH..).unwrap_or(&mut []);
                         match rest.first_chunk_mut() {
                             Some(to) => x.store(to),
                             None => store_tail(rest, x),
                         }
+                    }
+                }
+                let mut lines = to
+                    .get_mut(rows[0]..)
+                    .unwrap_or(&mut [])
+                    .chunks_mut(self.n)
+                    .map(|row| F32x4::chunks_mut(row).0);
+                if let (true, Some(a), Some(b), Some(c), Some(d)) =
+                    (is_whole, lines.next(), lines.next(), lines.next(), lines.next())
+                {
+                    for ((((square, a), b), c), d) in squares.iter().zip(a).zip(b).zip(c).zip(d) {
+                        let [of_a, of_b, of_c, of_d] = turned(square);
+                        of_a.store(a);
+                        of_b.store(b);
+                        of_c.store(c);
+                        of_d.store(d);
                     }
                 }
             }
