@@ -93,17 +93,19 @@ fn strips(d: &mut Draw) {
     let size = rows.saturating_mul(columns);
     let mut call = Call::new(false);
     call.reals(d, size, -4.0, 4.0);
-    // cross-entropy, log sum exp, and some that it does not take
-    let number = [0, 0, 6, d.below(10) as u32][d.below(4)];
-    if Op::from_door(number).is_some_and(|op| op.labels(1) > 0) {
+    // what it takes, and some that it does not
+    let number = [0, 0, 6, 7, 8, d.below(10) as u32][d.below(6)];
+    let op = Op::from_door(number);
+    if op.is_some_and(|op| op.labels(1) > 0) {
         call.ints(d, rows, 0, columns.min(1 << 30) as i64);
     } else {
         call.absent();
     }
+    let values = if op.is_some_and(Op::is_mapping) { size } else { rows };
     call.maybe(d, 5, |call, d| call.reals(d, columns, 0.5, 2.0));
-    call.maybe(d, 8, |call, _| call.out(rows));
+    call.maybe(d, 8, |call, _| call.out(values));
     call.maybe(d, 11, |call, _| call.out(size));
-    call.maybe(d, 4, |call, d| call.reals(d, rows, -2.0, 2.0));
+    call.maybe(d, 4, |call, d| call.reals(d, values, -2.0, 2.0));
     let scale = d.option(&[1.0, 0.5, -2.0, 0.0]);
     let ignored = d.option(&[-100.0, 0.0]);
     let smoothing = d.option(&[0.0, 0.1, 1.0]);

@@ -17,6 +17,8 @@ const CROSS_ENTROPY = 0;
 const CROSS_ENTROPY_PROBABILITIES = 1;
 const NLL = 2;
 const LOG_SUM_EXP = 6;
+/** From here on there is a value per number of the input. */
+const LOG_SOFTMAX = 7;
 
 export const door: Door<Plan> | undefined = /* @__PURE__ */ opened<Plan>(source, {
   numbers: {
@@ -26,7 +28,7 @@ export const door: Door<Plan> | undefined = /* @__PURE__ */ opened<Plan>(source,
     multiLabelMarginLoss: 4,
     multiLabelSoftMarginLoss: 5,
     logSumExp: LOG_SUM_EXP,
-    logSoftmax: 7,
+    logSoftmax: LOG_SOFTMAX,
     softmax: 8,
   },
   scratch: (_exports, call, plan) =>
@@ -41,13 +43,17 @@ function bytesOf({ dtype }: Call): number {
 }
 
 /** Whether the kernel that takes several rows at a time takes these, and is faster (measured). */
-function goInStrips({ dtype, op, parameters }: Call, plan: Plan, [, labels, , weight]: Eight): boolean {
+function goInStrips({ dtype, op, parameters }: Call, plan: Plan, at: Eight): boolean {
   const { rows, columns, inner } = plan;
-  const isPlain =
-    op === LOG_SUM_EXP ||
-    (op === CROSS_ENTROPY && labels !== 0 && (parameters[1] === 0 || weight === 0));
-  const most = inner % 4 === 0 ? 128 : inner > 1 || rows < 4 ? 0 : rows < 8 ? 16 : 60;
-  return isPlain && dtype === "float32" && columns <= most;
+  const [, labels, , weight, , gradInput, , upstream] = at;
+  const isMapping = op > LOG_SUM_EXP;
+  const isTaken = isMapping
+    ? gradInput === 0 || upstream !== 0
+    : op === LOG_SUM_EXP || (op === CROSS_ENTROPY && labels !== 0 && (parameters[1] === 0 || weight === 0));
+  const few = isMapping ? 0 : 28;
+  const many = op === LOG_SOFTMAX ? 60 : op < LOG_SOFTMAX ? 100 : columns % 4 === 0 ? 36 : 64;
+  const most = inner % 4 === 0 ? 128 : inner > 1 || rows < 4 ? 0 : rows < 8 ? few : many;
+  return isTaken && dtype === "float32" && columns <= most;
 }
 
 /** Runs a kernel: on rows as they stand, or where it does not take them so, on rows brought together. */

@@ -196,6 +196,98 @@ fn strips_have_the_bits_of_rows() {
 }
 
 #[test]
+fn functions_in_strips_have_the_bits_of_rows() {
+    let odd = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0, 3e38];
+    let mut state = 7u64;
+    let mut random = move || {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        2.0 * (state >> 40) as f32 / (1 << 24) as f32 - 1.0
+    };
+    let widths = [1, 2, 3, 4, 5, 7, 8, 9, 16, 21, 24, 31, 64, 255, 256, 257, 300];
+    for (columns, rows) in widths.into_iter().flat_map(|n| [1, 3, 4, 9, 70, 131].map(|rows| (n, rows))) {
+        for (op, is_odd, with_gradient) in [Op::Softmax, Op::LogSoftmax]
+            .into_iter()
+            .flat_map(|op| [(op, false, true), (op, true, true), (op, false, false)])
+        {
+            let size = rows * columns;
+            let mut numbers = |spread: f32| (0..size).map(|_| spread * random()).collect::<Vec<f32>>();
+            let (mut input, mut upstream) = (numbers(20.0), numbers(2.0));
+            for array in [&mut input, &mut upstream] {
+                for (i, x) in array.iter_mut().enumerate().skip(5).step_by(3 * columns + 1).filter(|_| is_odd)
+                {
+                    *x = odd[i % 5];
+                }
+            }
+            let run_with = |f: &mut dyn FnMut(&mut Rows<f32>) -> f64| {
+                let (mut values, mut grad) =
+                    (vec![9.0; size], vec![9.0; if with_gradient { size } else { 0 }]);
+                let sum = f(&mut Rows {
+                    rows,
+                    columns,
+                    inner: 1,
+                    input: &input,
+                    labels: &[],
+                    target: &[],
+                    weight: &[],
+                    values: &mut values,
+                    grad_input: &mut grad,
+                    grad_target: &mut [],
+                    upstream: if with_gradient { &upstream } else { &[] },
+                    scale: 0.3,
+                    p: [0.0; 2],
+                });
+                assert_eq!(sum, 0.0);
+                [values, grad]
+            };
+            let expected = run_with(&mut |r| run::<F32x4>(op, r));
+            for columns_of_room in [1, 40] {
+                let mut room = vec![f32::NAN; 12 * columns.next_multiple_of(4) * columns_of_room];
+                let actual = run_with(&mut |r| strips::run(op, r, &mut room));
+                for (actual, expected) in actual.iter().zip(&expected) {
+                    for (i, (&a, &b)) in actual.iter().zip(expected).enumerate() {
+                        assert!(same(a, b), "{op:?} {rows} x {columns}, number {i}: {a} is not {b}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn strips_refuse_what_they_do_not_take() {
+    for (op, inner, with_upstream, with_room) in [
+        (Op::Softmax, 1, false, true),
+        (Op::LogSoftmax, 1, false, true),
+        (Op::Softmax, 4, true, true),
+        (Op::Softmax, 1, true, false),
+        (Op::NllLoss, 1, true, true),
+    ] {
+        let (mut values, mut grad) = ([9.0; 24], [9.0; 24]);
+        let sum = strips::run(
+            op,
+            &mut Rows {
+                rows: 8,
+                columns: 3,
+                inner,
+                input: &[0.5; 24],
+                labels: if op == Op::NllLoss { &[0; 8] } else { &[] },
+                target: &[],
+                weight: &[],
+                values: &mut values,
+                grad_input: &mut grad,
+                grad_target: &mut [],
+                upstream: if with_upstream { &[1.0; 24] } else { &[] },
+                scale: 1.0,
+                p: [0.0; 2],
+            },
+            &mut vec![0.0; if with_room { 96 } else { 47 }],
+        );
+        assert!(sum.is_nan(), "{op:?}");
+        assert!(values.iter().chain(&grad).all(|&x| x == 9.0), "{op:?}");
+    }
+}
+
+#[test]
 fn strips_do_not_smooth_with_weights() {
     let mut batch = Batch {
         rows: 8,

@@ -2,7 +2,7 @@
 //!
 //! - [`softmax`]: the exponentials of a row, and with them logSumExp, softmax and logSoftmax;
 //! - [`entropy`]: cross-entropy and the negative log-likelihood;
-//! - [`strips`]: cross-entropy and log sum exp of few columns, several rows at a time;
+//! - [`strips`]: the softmax family and cross-entropy of few columns, several rows at a time;
 //! - [`margins`]: the multi-class and multi-label margin losses.
 //!
 //! [`run`] is the driver. It cuts the arrays into rows, works out what multiplies a row's gradient, adds the losses up in

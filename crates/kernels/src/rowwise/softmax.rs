@@ -274,7 +274,7 @@ pub fn log_softmax<L: Lanes>(row: &mut Row<L::Scalar>) {
         []
     });
     let total = if row.upstream.is_empty() { n as f64 } else { total.sum() };
-    let (scale, share) = (L::of(row.scale), L::of(row.scale * total / e.sum));
+    let (scale, share) = (L::of(row.scale), L::of(row.scale * (total / e.sum)));
     let upstream = (row.upstream, L::Scalar::ONE);
     sweep(n, [upstream], [row.grad], |_, [g]: [L; 1], [e]| [g * scale - e * share]);
 }
@@ -304,15 +304,19 @@ fn dot<L: Lanes>(a: &[L::Scalar], b: &[L::Scalar]) -> f64 {
     if b.len() != a.len() {
         return f64::NAN;
     }
-    let ((a, a_tail), (b, b_tail)) = (L::chunks(a), L::chunks(b));
-    let zero = L::Scalar::ZERO;
-    let mut sum = (load_tail::<L>(a_tail, zero) * load_tail(b_tail, zero)).add_to_f64(F64x2::zero());
-    for (a, b) in a.chunks(CHAIN).zip(b.chunks(CHAIN)) {
+    let (of_a, of_b) = (L::chunks(a).0.as_chunks::<2>().0, L::chunks(b).0.as_chunks::<2>().0);
+    let mut sum = F64x2::zero();
+    for (a, b) in of_a.chunks(CHAIN).zip(of_b.chunks(CHAIN)) {
         let mut chains = [L::zero(); 2];
         for (a, b) in a.iter().zip(b) {
-            chains = [chains[1], chains[0] + L::from_array(a) * L::from_array(b)];
+            for ((chain, a), b) in chains.iter_mut().zip(a).zip(b) {
+                *chain = *chain + L::from_array(a) * L::from_array(b);
+            }
         }
-        sum = (chains[0] + chains[1]).add_to_f64(sum);
+        sum = chains[1].add_to_f64(chains[0].add_to_f64(sum));
+    }
+    for i in 2 * of_a.len()..vectors::<L>(a.len()) {
+        sum = (load::<L>(a, i, L::Scalar::ZERO) * load(b, i, L::Scalar::ZERO)).add_to_f64(sum);
     }
     sum.sum()
 }

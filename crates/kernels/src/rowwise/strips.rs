@@ -1,14 +1,15 @@
-//! Cross-entropy with class indices, smoothed or not, and log sum exp, of several rows at a time, a row per lane: the same bits as [`super::entropy`] and
-//! [`super::softmax`] have for one.
+//! Softmax and its logarithm, log sum exp, and cross-entropy with class indices, smoothed or not, of several rows at a time, a row per
+//! lane: the same bits as [`super::entropy`] and [`super::softmax`] have for one.
 //!
 //! A row of few numbers leaves lanes empty, and most of its time goes to what is done once a row: its largest number, a logarithm,
 //! divisions. So four rows become a column, a vector per class. The exponentials take whole vectors however few classes there are, and
-//! what is done once a row is done for all of a strip of columns. Rows that stand together are turned for it; rows whose numbers stand
-//! apart, [.., columns, inner], as of images, lie in memory as in a column. In single precision: two lanes gain less.
+//! what is done once a row is done for all of a strip of columns. Rows that stand together are turned for it, and read and written over
+//! their ends, where the next one begins; rows whose numbers stand apart, [.., columns, inner], as of images, lie in memory as in a
+//! column. In single precision: two lanes gain less.
 use super::softmax::{scaled_below, CHAIN, CONFIDENT};
 use super::{factor, load, store_tail, Op, Rows};
 use core::ops::Range;
-use lanes::{transpose, F32x4, F64x2, Lanes};
+use lanes::{transpose, F32x4, F64x2, Lanes, Mask};
 
 /// Lanes.
 const WIDTH: usize = 4;
@@ -56,10 +57,9 @@ fn sum(column: &[Vector]) -> [f64; WIDTH] {
     sums.map(|sum| sum.sum())
 }
 
-/// The sums of a column's terms, of `n` classes, the same as a row has them: its vectors are added up in two chains in turn, and where
-/// nearly all is the largest term, which is exactly 1, that counts apart.
+/// The sums of a column's rows, of `n` classes, the same as a long row has them: its vectors are added up in two chains in turn.
 #[inline(never)]
-fn add_up(column: &[Vector], n: usize, totals: &mut [f64; WIDTH]) {
+fn sum_in_chains(column: &[Vector], n: usize, totals: &mut [f64; WIDTH]) {
     let mut sums = [F64x2::zero(); WIDTH];
     let (pairs, rest) = column.split_at_checked(n - n % (2 * WIDTH)).unwrap_or((&[], &[]));
     for pairs in pairs.as_chunks::<{ 2 * WIDTH }>().0.chunks(CHAIN) {
@@ -77,10 +77,16 @@ fn add_up(column: &[Vector], n: usize, totals: &mut [f64; WIDTH]) {
         add(&mut sums, turned(square));
     }
     *totals = sums.map(|sum| sum.sum());
+}
+
+/// The sums of a column's exponentials: where nearly all is the largest one, which is exactly 1, that counts apart.
+#[inline(always)]
+fn add_up(column: &[Vector], n: usize, totals: &mut [f64; WIDTH]) {
+    sum_in_chains(column, n, totals);
     if totals.iter().any(|&total| total < CONFIDENT) {
         let (zero, one) = (F32x4::zero(), F32x4::one());
         let mut ones = zero;
-        sums = [F64x2::zero(); WIDTH];
+        let mut sums = [F64x2::zero(); WIDTH];
         for square in column.as_chunks::<WIDTH>().0 {
             let others = square.map(|e| {
                 let e = F32x4::from_array(&e);
@@ -144,7 +150,7 @@ impl Strip {
     }
 
     /// Brings the rows into columns.
-    #[inline(always)]
+    #[inline(never)]
     fn bring(self, input: &[f32], room: &mut [Vector]) {
         if self.inner > 1 {
             for c in 0..self.n {
@@ -177,11 +183,20 @@ impl Strip {
 
     /// Takes the exponentials of the rows, each less its largest number, to `terms`.
     #[inline(always)]
-    fn exponentials(self, is_smooth: bool, room: &mut [Vector], terms: &mut [Vector], known: &mut Known) {
+    fn exponentials(
+        self,
+        input: &[f32],
+        is_smooth: bool,
+        room: &mut [Vector],
+        terms: &mut [Vector],
+        known: &mut Known,
+    ) {
         let Strip { n, height, .. } = self;
+        let mut is_finite = true;
         let largest = known.max.as_chunks_mut().0.iter_mut().zip(known.below.as_chunks_mut().0);
         for (column, (max, sums)) in room.chunks_exact_mut(height).zip(largest) {
             *max = below(column.get_mut(..n).unwrap_or(&mut []));
+            is_finite &= F32x4::from_array(max).abs().lt(F32x4::splat(f32::INFINITY)).all();
             if is_smooth {
                 column.iter_mut().skip(n).for_each(|behind| *behind = [0.0; WIDTH]);
                 *sums = sum(column);
@@ -204,6 +219,17 @@ impl Strip {
             let total = F64x2::from_array(total);
             // a sum is at least 1, or NaN
             (F64x2::from_array(log).ln_ended(F64x2::from_array(off)) + (total - total)).store(log);
+        }
+        if is_finite {
+            return;
+        }
+        let rows = known.max.iter().zip(&mut known.total).zip(&mut known.log).enumerate().take(self.count);
+        for (i, ((max, total), log)) in rows {
+            if !(max.abs() < f32::INFINITY) {
+                let mut row = (0..n).filter_map(|c| self.place(c, i).and_then(|at| input.get(at)));
+                *total = if row.any(|x| x.is_nan()) { f64::NAN } else { 1.0 };
+                *log = *total - 1.0;
+            }
         }
     }
 
@@ -231,10 +257,6 @@ impl Strip {
                 column.filter_map(|e| e.get_mut(i % WIDTH)).for_each(|e| *e = 0.0);
                 (*by, *less) = (0.0, 0.0);
             } else if let Some(x) = label.map_or(Some(0.0), |y| number(y as usize)) {
-                if !(max.abs() < f64::INFINITY) {
-                    *total = if (0..self.n).filter_map(number).any(|x| x.is_nan()) { f64::NAN } else { 1.0 };
-                    *log = *total - 1.0;
-                }
                 let hard = label.map_or(1.0, |y| (1.0 - smoothing) * factor(r.weight, y as usize));
                 if hard != 0.0 {
                     value = hard * (*log - (x - max));
@@ -261,85 +283,139 @@ impl Strip {
         sum
     }
 
-    /// The gradients of its rows.
-    #[inline(always)]
-    fn gradients(self, labels: &[i32], terms: &mut [Vector], known: &Known, to: &mut [f32]) {
+    /// Writes columns as rows: each row multiplied, and a number taken off.
+    #[inline(never)]
+    fn write(self, columns: &[Vector], known: &Known, to: &mut [f32]) {
         let by = known.by.as_chunks().0.iter().zip(known.less.as_chunks().0);
         let by = by.map(|(by, less)| (F32x4::from_array(by), F32x4::from_array(less)));
         if self.inner > 1 {
             for c in 0..self.n {
                 let line = F32x4::chunks_mut(to.get_mut(self.line(c)).unwrap_or(&mut [])).0;
-                let terms = terms.iter().skip(c).step_by(self.height).zip(by.clone());
-                for (to, (e, (by, less))) in line.iter_mut().zip(terms) {
-                    (F32x4::from_array(e) * by - less).store(to);
+                let numbers = columns.iter().skip(c).step_by(self.height).zip(by.clone());
+                for (to, (x, (by, less))) in line.iter_mut().zip(numbers) {
+                    (F32x4::from_array(x) * by - less).store(to);
                 }
             }
-        } else {
-            for ((v, column), (by, less)) in terms.chunks_exact(self.height).enumerate().zip(by) {
-                let rows = self.rows(v);
-                let squares = column.as_chunks::<WIDTH>().0;
-                let turned =
-                    |square: &[Vector; WIDTH]| transpose(square.map(|e| F32x4::from_array(&e) * by - less));
-                let is_whole = (v + 1) * WIDTH <= self.count;
-                // what is written behind a row's end is written again, by the next row: so such squares come first, and rows in their order
-                let first = if is_whole { self.n / WIDTH } else { 0 };
-                for (k, square) in squares.iter().enumerate().skip(first).rev() {
-                    for (row, x) in rows.into_iter().zip(turned(square)).take(self.count - v * WIDTH) {
-                        let rest = to.get_mut(row + k * WIDTH..).unwrap_or(&mut []);
-                        match rest.first_chunk_mut() {
-                            Some(to) => x.store(to),
-                            None => store_tail(rest, x),
-                        }
+            return;
+        }
+        for ((v, column), (by, less)) in columns.chunks_exact(self.height).enumerate().zip(by) {
+            let rows = self.rows(v);
+            let squares = column.as_chunks().0;
+            let turned =
+                |square: &[Vector; WIDTH]| transpose(square.map(|x| F32x4::from_array(&x) * by - less));
+            let is_whole = (v + 1) * WIDTH <= self.count;
+            // what is written behind a row's end is written again, by the next row: so such squares come first, and rows in their order
+            let first = if is_whole { self.n / WIDTH } else { 0 };
+            for (k, square) in squares.iter().enumerate().skip(first).rev() {
+                for (row, x) in rows.into_iter().zip(turned(square)).take(self.count - v * WIDTH) {
+                    let rest = to.get_mut(row + k * WIDTH..).unwrap_or(&mut []);
+                    match rest.first_chunk_mut() {
+                        Some(to) => x.store(to),
+                        None => store_tail(rest, x),
                     }
                 }
-                let mut lines = to
-                    .get_mut(rows[0]..)
-                    .unwrap_or(&mut [])
-                    .chunks_mut(self.n)
-                    .map(|row| F32x4::chunks_mut(row).0);
-                if let (true, Some(a), Some(b), Some(c), Some(d)) =
-                    (is_whole, lines.next(), lines.next(), lines.next(), lines.next())
-                {
-                    for ((((square, a), b), c), d) in squares.iter().zip(a).zip(b).zip(c).zip(d) {
-                        let [of_a, of_b, of_c, of_d] = turned(square);
-                        of_a.store(a);
-                        of_b.store(b);
-                        of_c.store(c);
-                        of_d.store(d);
-                    }
+            }
+            let lines = to.get_mut(rows[0]..).unwrap_or(&mut []).chunks_mut(self.n);
+            let mut lines = lines.map(|row| F32x4::chunks_mut(row).0);
+            let mut line = || lines.next();
+            if let (true, Some(a), Some(b), Some(c), Some(d)) = (is_whole, line(), line(), line(), line()) {
+                for ((((square, a), b), c), d) in squares.iter().zip(a).zip(b).zip(c).zip(d) {
+                    let [of_a, of_b, of_c, of_d] = turned(square);
+                    of_a.store(a);
+                    of_b.store(b);
+                    of_c.store(c);
+                    of_d.store(d);
                 }
             }
         }
+    }
+
+    /// Takes off at the labels what is taken off there.
+    #[inline(always)]
+    fn take_off(self, labels: &[i32], known: &Known, to: &mut [f32]) {
         for ((i, &label), off) in labels.iter().enumerate().take(self.count).zip(&known.off) {
             if let Some(to) = self.place(label as usize, i).and_then(|at| to.get_mut(at)) {
                 *to = (f64::from(*to) - off) as f32;
             }
         }
     }
+
+    /// The softmax of its rows, or the logarithm of that, and the gradients.
+    #[inline(always)]
+    fn map(
+        self,
+        is_softmax: bool,
+        r: &mut Rows<f32>,
+        [room, terms, products]: [&mut [Vector]; 3],
+        known: &mut Known,
+    ) {
+        let n = self.n;
+        for (i, (by, less)) in known.by.iter_mut().zip(&mut known.less).enumerate().take(self.count) {
+            (*by, *less) =
+                if is_softmax { ((1.0 / known.total[i]) as f32, 0.0) } else { (1.0, known.log[i] as f32) };
+        }
+        self.write(if is_softmax { terms } else { room }, known, r.values);
+        if r.grad_input.is_empty() {
+            return;
+        }
+        self.bring(r.upstream, room);
+        let scale = F32x4::splat(r.scale as f32);
+        let columns = room.chunks_exact_mut(self.height).zip(terms.chunks_exact_mut(self.height));
+        let of_columns = known.total.as_chunks::<WIDTH>().0.iter().zip(known.by.as_chunks().0);
+        for ((upstream, terms), (of_rows, by)) in columns.zip(of_columns) {
+            upstream.iter_mut().skip(n).for_each(|behind| *behind = [0.0; WIDTH]);
+            let mut sums = [0.0; WIDTH];
+            if is_softmax {
+                for ((to, g), e) in products.iter_mut().zip(&*upstream).zip(&*terms) {
+                    (F32x4::from_array(g) * F32x4::from_array(e)).store(to);
+                }
+                sum_in_chains(products.get(..self.height).unwrap_or(&[]), n, &mut sums);
+            } else {
+                sums = sum(upstream);
+            }
+            let mut totals = [0.0; WIDTH];
+            for ((to, sum), of_row) in totals.iter_mut().zip(sums).zip(of_rows) {
+                *to = (r.scale * (sum / of_row)) as f32;
+            }
+            let (total, share) = (F32x4::from_array(&totals), F32x4::from_array(by));
+            for (e, g) in terms.iter_mut().zip(&*upstream) {
+                let (x, g) = (F32x4::from_array(e), F32x4::from_array(g) * scale);
+                if is_softmax { x * share * (g - total) } else { g - x * total }.store(e);
+            }
+        }
+        known.by.fill(1.0);
+        known.less.fill(0.0);
+        self.write(terms, known, r.grad_input);
+    }
 }
 
-/// Runs `op`, cross-entropy with class indices, smoothed without weights, or log sum exp, over all rows, whose numbers stand `inner` apart, and
-/// gives the sum. NaN, and nothing written, where it is another, a slice has not the length that it must have, or `inner` is neither 1
-/// nor a multiple of the lanes. The more room there is, the longer are the strips.
+/// Runs `op` over all rows, whose numbers stand `inner` apart, and gives the sum of the losses: cross-entropy with class indices, with
+/// weights or smoothed, or log sum exp; where `inner` is 1 also softmax and its logarithm, with gradients if something flows in. NaN, and
+/// nothing written, where it is another, a slice has not the length that it must have, or `inner` is neither 1 nor a multiple of the
+/// lanes. The more room there is, the longer are the strips.
 pub fn run(op: Op, r: &mut Rows<f32>, room: &mut [f32]) -> f64 {
     let (n, inner) = (r.columns, r.inner);
     let is = |length: usize, n: usize| r.rows.checked_mul(n) == Some(length);
     let may_be = |length: usize, n: usize| length == 0 || is(length, n);
     let height = n.checked_next_multiple_of(WIDTH).unwrap_or(0);
-    let (room, terms) = room.split_at_mut(room.len() / 2);
-    let (room, terms) = (F32x4::chunks_mut(room).0, F32x4::chunks_mut(terms).0);
+    let mapping = op.is_mapping();
+    let per_value = if mapping { n } else { 1 };
+    let room = F32x4::chunks_mut(room).0;
+    let (room, rest) = room.split_at_mut(room.len() / if mapping { 3 } else { 2 });
+    let (terms, products) = rest.split_at_mut(room.len());
     let most = (room.len().checked_div(height).unwrap_or(0) * WIDTH).min(ROWS);
-    let fits = matches!(op, Op::CrossEntropyLoss | Op::LogSumExp)
+    let fits = matches!(op, Op::CrossEntropyLoss | Op::LogSumExp | Op::LogSoftmax | Op::Softmax)
         && (r.p[1] == 0.0 || r.weight.is_empty() && op == Op::CrossEntropyLoss)
         && most > 0
-        && (inner == 1 || inner.is_multiple_of(WIDTH))
+        && (inner == 1 || inner.is_multiple_of(WIDTH) && !mapping)
         && r.rows.checked_rem(inner) == Some(0)
         && is(r.input.len(), n)
         && is(r.labels.len(), op.labels(n))
         && (r.weight.is_empty() || r.weight.len() == n)
-        && may_be(r.values.len(), 1)
+        && may_be(r.values.len(), per_value)
         && may_be(r.grad_input.len(), n)
-        && may_be(r.upstream.len(), 1);
+        && may_be(r.upstream.len(), per_value)
+        && !(mapping && r.upstream.is_empty() && !r.grad_input.is_empty());
     if !fits {
         return f64::NAN;
     }
@@ -364,10 +440,15 @@ pub fn run(op: Op, r: &mut Rows<f32>, room: &mut [f32]) -> f64 {
         let used = height * count.div_ceil(WIDTH);
         let (Some(room), Some(terms)) = (room.get_mut(..used), terms.get_mut(..used)) else { break };
         strip.bring(r.input, room);
-        strip.exponentials(r.p[1] != 0.0, room, terms, &mut known);
-        sum = strip.losses(r, first, terms, &mut known, sum);
-        if !r.grad_input.is_empty() {
-            strip.gradients(r.labels.get(first..).unwrap_or(&[]), terms, &known, r.grad_input);
+        strip.exponentials(r.input, r.p[1] != 0.0, room, terms, &mut known);
+        if mapping {
+            strip.map(op == Op::Softmax, r, [room, terms, products], &mut known);
+        } else {
+            sum = strip.losses(r, first, terms, &mut known, sum);
+            if !r.grad_input.is_empty() {
+                strip.write(terms, &known, r.grad_input);
+                strip.take_off(r.labels.get(first..).unwrap_or(&[]), &known, r.grad_input);
+            }
         }
         first += count;
     }
