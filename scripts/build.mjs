@@ -149,6 +149,7 @@ async function buildModule(toolchain, part, flags, out, tell) {
   });
   const bytes = await prune(readFileSync(join(out, "core_bg.wasm")), part);
   checkPlace(bytes, part);
+  checkPanics(bytes, part);
   return { bytes, types: readText(join(out, "core_bg.wasm.d.ts")) };
 }
 
@@ -161,6 +162,12 @@ function checkPlace(bytes, part) {
   if (new Uint8Array(memory.buffer, 0, place * PAGE).some((byte) => byte !== 0)) {
     throw new Failure(`The core's part ${part ?? "with all"} has constants below its page of the memory.`);
   }
+}
+
+/** Whether nothing in a module can panic: what can has the place in its source among the constants. @param {Buffer} bytes @param {string | undefined} part */
+function checkPanics(bytes, part) {
+  const place = /[\w/]+\.rs/.exec(bytes.toString("latin1"));
+  if (place !== null) throw new Failure(`The core's part ${part ?? "with all"} can panic in ${place}.`);
 }
 
 /**

@@ -27,7 +27,7 @@
 //!
 //! Probabilities are gathered from classes to labels, and occupancies scattered back, for [`TILE`] steps at a time: one look at a
 //! label's class serves all of them, and they are transposed on the way.
-use super::{cut, Classes, Need, Product, Target, Tile, TILE};
+use super::{copy, cut, Classes, Need, Product, Target, Tile, TILE};
 use crate::rowwise::softmax::ln;
 use lanes::scaled::{exponent_of, exponents, pow2, pow2_one};
 use lanes::{F64x2 as V, Lanes, Mask};
@@ -44,10 +44,12 @@ const DROP: f64 = 400.0;
 const DECAY: f64 = 600.0;
 /// The exponent of zero.
 const NOTHING: f64 = -1e300;
-/// Bytes of a segment's states, so that they stay in the second cache.
-const SEGMENT: usize = 320 << 10;
-/// Bytes of a sample's states up to which they are kept in one segment, and nothing is computed twice.
-const WHOLE: usize = 4 << 20;
+/// Bytes that a vector of pairs takes at a step: its states, and the probabilities of its labels.
+const BYTES: usize = 3 * size_of::<Two>();
+/// Vectors of pairs of a segment, so that they stay in the second cache.
+const SEGMENT: usize = (320 << 10) / BYTES;
+/// Vectors of pairs of a sample up to which they are kept in one segment, and nothing is computed twice.
+const WHOLE: usize = (4 << 20) / BYTES;
 
 /// Two numbers side by side.
 type Two = [f64; 2];
@@ -74,9 +76,8 @@ struct Shape {
 impl Shape {
     fn of(steps: usize, labels: usize) -> Self {
         let width = labels / 2 + 1;
-        let step = 3 * width * size_of::<Two>();
-        let whole = steps.saturating_mul(step) <= WHOLE;
-        let segment = if whole { steps } else { SEGMENT / step }.next_multiple_of(MOST).max(MOST);
+        let whole = steps.saturating_mul(width) <= WHOLE;
+        let segment = if whole { steps } else { SEGMENT / width }.next_multiple_of(MOST).max(MOST);
         Self { width, segment, segments: steps.div_ceil(segment).max(1) }
     }
 }
@@ -85,9 +86,8 @@ impl Shape {
 pub fn need(steps: usize, labels: usize, gradients: bool) -> Need {
     let Shape { width, segments, .. } = Shape::of(steps, labels);
     let steps = steps.next_multiple_of(MOST).max(MOST);
-    // no segment has more: either it is short, or its states fill so many bytes, rounded up to whole blocks
-    let full = WHOLE / (3 * size_of::<Two>());
-    let cells = width.saturating_mul(steps).min((MOST * width).saturating_add(full));
+    // no segment has more: either it is short, or it has so many vectors, rounded up to whole blocks
+    let cells = width.saturating_mul(steps).min((MOST * width).saturating_add(WHOLE));
     let starts = if gradients { segments.saturating_mul(4 * width) } else { 0 };
     // emissions, rows, their exponents; starts; current, skips, factors, back, its exponents; table, sums; blanks, least
     let parts = [5 * cells + 2 * width, starts, 15 * width, 4 * (labels + 1), steps];
@@ -524,10 +524,11 @@ impl<'a> Lattice<'a> {
         let low = stepped.iter().map(|s| s.band.0).min()?;
         let high = stepped.iter().map(|s| s.band.1).max()?;
         let tile = self.emissions.get_mut(step * width..(step + TILE) * width)?;
-        for (row, Stepped { band, .. }) in tile.chunks_exact_mut(width).zip(stepped) {
+        for (k, Stepped { band, .. }) in stepped.iter().enumerate() {
             // what one step has in its band and another has not
-            row.get_mut(low..band.0)?.iter_mut().for_each(|x| *x = Two::default());
-            row.get_mut(band.1..high)?.iter_mut().for_each(|x| *x = Two::default());
+            let at = k * width;
+            tile.get_mut(at + low..at + band.0)?.fill(Two::default());
+            tile.get_mut(at + band.1..at + high)?.fill(Two::default());
         }
         let sums = &mut *self.sums;
         let mut add = |id: i32, x: [V; 2]| {
@@ -695,12 +696,13 @@ pub fn run(
         }
         if gradients {
             let at = s * width;
-            lattice.kept.get_mut(at..at + width)?.copy_from_slice(lattice.rows.get(..width)?);
-            lattice.kept_exponents.get_mut(at..at + width)?.copy_from_slice(lattice.current);
+            copy(lattice.rows.get(..width)?, lattice.kept.get_mut(at..)?);
+            copy(lattice.current, lattice.kept_exponents.get_mut(at..)?);
         }
         blocks = lattice.forward(from, len)?;
         if s + 1 < segments {
-            lattice.rows.copy_within(len * width..(len + 1) * width, 0);
+            let (rows, last) = lattice.rows.split_at_mut_checked(len * width)?;
+            copy(last, rows.get_mut(..width)?);
         } else {
             probability = Some(lattice.probability(len)?);
         }
@@ -715,8 +717,8 @@ pub fn run(
             let (from, len) = lattice.span(s);
             if s + 1 < segments {
                 let at = s * width;
-                lattice.rows.get_mut(..width)?.copy_from_slice(lattice.kept.get(at..at + width)?);
-                lattice.current.copy_from_slice(lattice.kept_exponents.get(at..at + width)?);
+                copy(lattice.kept.get(at..)?, lattice.rows.get_mut(..width)?);
+                copy(lattice.kept_exponents.get(at..)?, lattice.current);
                 for start in (0..len).step_by(TILE) {
                     lattice.gather(steps, target, from, start, len)?;
                     steps.normalise(from + start, from + len.min(start + TILE), factor);

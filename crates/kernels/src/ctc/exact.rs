@@ -8,7 +8,7 @@
 //!
 //! Trap: where a state takes nothing from another, the exponent must be masked too. A zero with a large exponent would swallow
 //! its neighbours in a sum.
-use super::{cut, Classes, Need, Product, Target, Tile};
+use super::{copy, cut, Classes, Need, Product, Target, Tile};
 use crate::rowwise::softmax::ln;
 use lanes::scaled::{exponent_of, Scaled};
 use lanes::{F64x2, Lanes};
@@ -30,10 +30,8 @@ struct Shape {
 
 impl Shape {
     fn of(steps: usize, labels: usize) -> Self {
-        let mut segment = 8;
-        while segment * segment < steps {
-            segment *= 2;
-        }
+        let bits = usize::BITS - steps.saturating_sub(1).leading_zeros();
+        let segment = 1 << bits.div_ceil(2).max(3);
         Self { width: labels / 2 + 1, segment, segments: steps.div_ceil(segment).max(1) }
     }
 }
@@ -130,11 +128,14 @@ fn whole(
         let from = s * segment;
         if gradients {
             let at = s * width;
-            lattice.kept.get_mut(at..at + width)?.copy_from_slice(lattice.rows.get(..width)?);
+            copy(lattice.rows.get(..width)?, lattice.kept.get_mut(at..)?);
         }
         let count = segment.min(len - from);
         probability = lattice.forward(steps, target, from, count);
-        lattice.rows.copy_within(count * width..(count + 1) * width, 0);
+        if s + 1 < segments {
+            let (rows, last) = lattice.rows.split_at_mut_checked(count * width)?;
+            copy(last, rows.get_mut(..width)?);
+        }
     }
     // mantissa and exponent
     let (mantissa, exponent) = probability?;
@@ -147,7 +148,7 @@ fn whole(
         for s in (0..segments).rev() {
             let (from, at) = (s * segment, s * width);
             let count = segment.min(len - from);
-            lattice.rows.get_mut(..width)?.copy_from_slice(lattice.kept.get(at..at + width)?);
+            copy(lattice.kept.get(at..)?, lattice.rows.get_mut(..width)?);
             lattice.forward(steps, target, from, count);
             for t in (0..count).rev() {
                 lattice.backward(steps, target, from, t, exponent + exponent_of(mantissa), factor)?;

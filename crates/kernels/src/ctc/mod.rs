@@ -16,6 +16,7 @@
 //! the softmax, while they are in the first cache; on the way back the occupancy of each class is taken off: the gradient is
 //! softmax - occupancy.
 use crate::rowwise::softmax::{exponentials_below, largest, ln, multiply};
+use core::num::NonZero;
 use core::ops::Range;
 use lanes::{F64x2, Lanes, Real};
 
@@ -163,7 +164,7 @@ struct Rows<'a, L: Lanes> {
     stride: usize,
     start: usize,
     /// Whether `kept` is for so many steps only, in turn.
-    ring: Option<usize>,
+    ring: Option<NonZero<usize>>,
     /// Whether occupancies are wanted instead of the gradient.
     occupancies: bool,
 }
@@ -296,6 +297,14 @@ fn cut<'a, const N: usize>(s: &mut &'a mut [f64], n: usize) -> &'a mut [[f64; N]
     head.as_chunks_mut().0
 }
 
+/// Copies as much of a slice as both have.
+#[inline(always)]
+fn copy<T: Copy>(from: &[T], to: &mut [T]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = *from;
+    }
+}
+
 /// A product of many positive numbers, by its logarithm: one is taken when the product has become large.
 pub struct Product {
     factor: f64,
@@ -341,7 +350,7 @@ pub fn run<L: Lanes>(
         classes: b.classes,
         stride: if b.time_major { b.samples.saturating_mul(b.classes) } else { b.classes },
         start: 0,
-        ring: if gradients { None } else { Some(TILE) },
+        ring: if gradients { None } else { NonZero::new(TILE) },
         occupancies: b.factors.is_empty(),
     };
     drive(b, &mut rows, lengths, doubles, room.indices)

@@ -137,7 +137,7 @@ fn sample<L: Lanes>(
     let count = number(0, target, &mut slots, &mut ids, &mut occurring);
     let target = Target { ids: &ids, classes: &occurring[..count] };
     let mut sums = vec![0.0; steps];
-    let ring = if gradients { None } else { Some(TILE) };
+    let ring = if gradients { None } else { NonZero::new(TILE) };
     let mut rows = Rows::<L> {
         logits: &logits,
         kept: &mut grad,

@@ -74,7 +74,7 @@ pub fn most_offending<L: Lanes>(row: &Row<L::Scalar>) -> Offender {
     let d = row.dimensions;
     let here = row.points.get(y * d..(y + 1) * d).unwrap_or(&[]);
     let mut found = Offender::NONE;
-    for ((x, there), k) in row.x.iter().zip(row.points.chunks_exact(d)).zip(0..) {
+    for ((x, there), k) in row.x.iter().zip(row.points.chunks_exact(d.max(1))).zip(0..) {
         let energy = x.to_f64();
         let is_incorrect = k != y && distance(here, there) > row.epsilon;
         if is_incorrect && energy != f64::INFINITY {

@@ -88,7 +88,7 @@ pub fn nll_losses<R: Real>(r: &mut Rows<R>) -> f64 {
             }
         } else {
             value = f64::NAN;
-            for to in r.grad_input.iter_mut().skip(start).step_by(r.inner).take(r.columns) {
+            for to in r.grad_input.iter_mut().skip(start).step_by(r.inner.max(1)).take(r.columns) {
                 *to = R::NAN;
             }
         }

@@ -397,13 +397,15 @@ pub fn run(op: Op, r: &mut Rows<f32>, room: &mut [f32]) -> f64 {
     let (n, inner) = (r.columns, r.inner);
     let is = |length: usize, n: usize| r.rows.checked_mul(n) == Some(length);
     let may_be = |length: usize, n: usize| length == 0 || is(length, n);
-    let height = n.checked_next_multiple_of(WIDTH).unwrap_or(0);
+    let Some(height) = n.checked_next_multiple_of(WIDTH).filter(|&height| n > 0 && height > 0) else {
+        return f64::NAN;
+    };
     let mapping = op.is_mapping();
     let per_value = if mapping { n } else { 1 };
     let room = F32x4::chunks_mut(room).0;
     let (room, rest) = room.split_at_mut(room.len() / if mapping { 3 } else { 2 });
-    let (terms, products) = rest.split_at_mut(room.len());
-    let most = (room.len().checked_div(height).unwrap_or(0) * WIDTH).min(ROWS);
+    let (terms, products) = rest.split_at_mut_checked(room.len()).unwrap_or_default();
+    let most = (room.len() / height * WIDTH).min(ROWS);
     let fits = matches!(op, Op::CrossEntropyLoss | Op::LogSumExp | Op::LogSoftmax | Op::Softmax)
         && (r.p[1] == 0.0 || r.weight.is_empty() && op == Op::CrossEntropyLoss)
         && most > 0

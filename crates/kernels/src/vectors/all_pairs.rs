@@ -5,7 +5,8 @@
 //! lines of the cache: its rows may all fall into one set of the first cache, and what is written by halves is fetched twice.
 use super::many::{Many, Need};
 use super::panels::{
-    at, convert, distances, exp, in_panels, row, row_mut, set_size, unpad, Pool, Set, SqrtOf, WIDTH,
+    at, convert, distances, exp, in_panels, row, row_mut, rows_of, rows_of_mut, set_size, unpad, Pool, Set,
+    SqrtOf, WIDTH,
 };
 use super::weighted::{accumulate, gather, scatter, take_lines, turn, Line, ROWS};
 use lanes::{transpose, F64x2, Lanes, Mask, Real};
@@ -19,7 +20,7 @@ const NEAR: usize = 131072;
 
 /// Columns whose panels stay in the second cache.
 fn wide<L: Lanes>(arrays: usize) -> usize {
-    (NEAR / (arrays * size_of::<L::Array>()) / SIDE * SIDE).max(SIDE)
+    (NEAR / size_of::<L::Array>() / arrays.max(1) / SIDE * SIDE).max(SIDE)
 }
 
 /// The norm of a difference, but for 2. Double precision whatever the call's is.
@@ -378,7 +379,7 @@ impl<'g, 'a, L: Lanes> Side<'g, 'a, L> {
         // an odd number of panels: else a vector's parts may all fall into one set of the first cache
         let high = if own { 0 } else { in_panels(set.count) | WIDTH };
         let parts = take_lines::<L>(line.len() * high, pool);
-        for (i, (x, square)) in x.chunks_exact(set.length).zip(set.squares).enumerate() {
+        for (i, (x, square)) in rows_of(x, set.length).zip(set.squares).enumerate() {
             if !square.is_nan() {
                 convert(x, line.as_flattened_mut());
                 scatter::<L>(line, 1.0, parts, high, i);
@@ -428,7 +429,7 @@ impl<'g, 'a, L: Lanes> Side<'g, 'a, L> {
     /// Writes the gradient.
     #[inline(never)]
     fn give(&self, line: &mut [Line<L>], output: &mut [L::Scalar]) {
-        for (i, to) in output.chunks_exact_mut(self.set.length).enumerate() {
+        for (i, to) in rows_of_mut(output, self.set.length).enumerate() {
             gather(self.parts, self.high, i, line);
             let sum = L::splat(at(self.sums.as_flattened(), i));
             for (k, x) in line.iter_mut().enumerate() {

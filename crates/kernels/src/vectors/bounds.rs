@@ -16,7 +16,7 @@
 //!   2^-51 for each number. Without a centre vectors stand as they are: then s = 1, and what 1 / |x| is off has room in the slack.
 //! - product: q c is off by 2 u |q| |c| in the numbers of q and when it is rounded, a sum and what is measured take 2 u of that more.
 //!   All of it is the query's.
-use super::panels::{in_panels, row, Pool, SqrtOf, WIDTH};
+use super::panels::{in_panels, row, rows_of_mut, Pool, SqrtOf, WIDTH};
 use super::quantised::{pack, scale, slack, usable_square, UNIT};
 use lanes::{F32x4, I32x4, Lanes, Real};
 
@@ -223,7 +223,7 @@ impl<'a> Bounds<'a> {
                 x.get(first * length..).and_then(|x| x.get(..count * length))
             }
             _ => {
-                for (i, to) in block.chunks_exact_mut(high).enumerate().take(count) {
+                for (i, to) in rows_of_mut(block, high).enumerate().take(count) {
                     self.write(second, first + i, [unit, centred], to);
                 }
                 block.get(..count * high)

@@ -13,8 +13,8 @@
 //! 8e-5 at 0.01 (measured, 20 to 300 vectors of 7 to 1024 numbers; short vectors lose most).
 use super::many::{Many, Need};
 use super::panels::{
-    at, convert, groups_from, in_groups, in_panels, pack_panel, products, square_of, Group, Pool, SqrtOf,
-    WIDTH,
+    at, convert, groups_from, in_groups, in_panels, pack_panel, products, rows_of, rows_of_mut, square_of,
+    Group, Pool, SqrtOf, WIDTH,
 };
 use super::weighted::{accumulate, gather, scatter, take_lines, turn, Line, ROWS};
 use crate::rowwise::softmax::{exp2_down, largest, scaled_below};
@@ -86,7 +86,7 @@ fn pack<'a, L: Lanes>(
     let mut take = |wanted: bool| take_lines::<L>(if wanted { high * across } else { 0 }, pool);
     let (parts, grad) = (take(wanted), take(own));
     let norms = doubles.take(count);
-    let vectors = x.chunks_exact(length).zip(norms.iter_mut()).zip(rows.chunks_exact_mut(across));
+    let vectors = rows_of(x, length).zip(norms.iter_mut()).zip(rows_of_mut(rows, across));
     for (i, ((x, norm), row)) in vectors.enumerate() {
         *norm = square_of(x).sqrt_of();
         *norm = if *norm < FLOOR { FLOOR } else { *norm };
@@ -95,8 +95,8 @@ fn pack<'a, L: Lanes>(
         }
         scatter::<L>(row, 1.0, parts, high, i);
     }
-    let eights = rows.chunks(across * WIDTH);
-    for (rows, lines) in eights.zip(panels.chunks_exact_mut(across * WIDTH)) {
+    let eights = rows.chunks((across * WIDTH).max(1));
+    for (rows, lines) in eights.zip(rows_of_mut(panels, across * WIDTH)) {
         pack_panel::<L>(rows.as_flattened(), across * WIDTH, lines);
     }
     (Units { count, length, rows, norms, panels, parts }, grad)
@@ -188,7 +188,7 @@ fn fill<L: Lanes>(lines: &mut [Line<L>], x: &Units<L>, first: usize, y: &Units<L
     let high = in_groups(x.length);
     let size = y.count.div_ceil(WIDTH) * ROWS;
     let mut known = 0;
-    for strip in before.chunks_exact(size.max(1)) {
+    for strip in rows_of(before, size) {
         let to = lines.get_mut(known / WIDTH * ROWS..).unwrap_or(&mut []);
         turn::<L>(strip.get(first / WIDTH * ROWS..).unwrap_or(&[]), ROWS / WIDTH, to);
         known += ROWS;
@@ -359,7 +359,7 @@ fn through_unit<L: Lanes>(
     line: &mut [Line<L>],
     to: &mut [L::Scalar],
 ) {
-    for (i, (to, norm)) in to.chunks_exact_mut(x.length).zip(x.norms).enumerate() {
+    for (i, (to, norm)) in rows_of_mut(to, x.length).zip(x.norms).enumerate() {
         gather(grad, in_panels(x.count), i, line);
         let unit = x.rows.get(i * line.len()..).unwrap_or(&[]);
         let (unit, _) = L::chunks(unit.as_flattened());

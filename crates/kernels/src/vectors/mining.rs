@@ -15,8 +15,8 @@
 //! A distance that is NaN is taken as the farthest and as the nearest: it shows in the loss.
 use super::many::{Many, Need};
 use super::panels::{
-    arrays, at, bound, convert, differences, exp, in_panels, pull, row, row_mut, set_size, unpad, Pool, Set,
-    SqrtOf, Tile, WIDTH,
+    arrays, at, bound, convert, differences, exp, in_panels, pull, row, row_mut, rows_of_mut, set_size,
+    unpad, Pool, Set, SqrtOf, Tile, WIDTH,
 };
 use lanes::{F32x4, F64x2, Lanes, Mask};
 
@@ -241,7 +241,7 @@ fn hard<'a>(
     }
     let mut tile = [[0.0; WIDTH]; WIDTH];
     let mut which = [0.0; WIDTH];
-    let block = (NEAR / 4 / length / WIDTH * WIDTH).max(WIDTH);
+    let block = (NEAR / 4 / length.max(1) / WIDTH * WIDTH).max(WIDTH);
     for j0 in (0..n).step_by(block) {
         let end = (j0 + block).min(n);
         for i in (0..end).step_by(WIDTH) {
@@ -378,7 +378,7 @@ fn listed<'a>(loss: &mut Loss, all: bool, doubles: &mut Pool<'a, f64>, ints: &mu
     for first in (0..n).step_by(F64x2::COUNT) {
         for j in (0..n).step_by(WIDTH) {
             differences(loss.set.lines_from(first), loss.set.lines_from(j), loss.set.length, &mut tile);
-            for (row, line) in rows.chunks_exact_mut(padded).zip(&tile) {
+            for (row, line) in rows_of_mut(rows, padded).zip(&tile) {
                 for (to, x) in row.iter_mut().skip(j).zip(line) {
                     *to = if loss.squared { *x } else { x.sqrt_of() };
                 }

@@ -102,14 +102,20 @@ pub struct Row<'a, R> {
 /// not the length that it must have.
 pub fn run<L: Lanes>(op: Op, v: &mut Vectors<L::Scalar>) -> f64 {
     let (count, length) = (v.count, v.length);
-    let size = count.checked_mul(length);
-    let third = if op.is_of_triplets() { size } else { Some(0) };
-    let [a, b, c] = v.x;
-    let fits = [a, b].iter().all(|x| Some(x.len()) == size)
-        && Some(c.len()) == third
-        && v.grads.iter().zip([size, size, third]).all(|(g, n)| g.is_empty() || Some(g.len()) == n)
-        && (v.target.len() == count || (op != Op::CosineEmbeddingLoss && v.target.is_empty()))
-        && [v.values.len(), v.upstream.len()].iter().all(|&n| n == 0 || n == count);
+    let third = if op.is_of_triplets() { length } else { 0 };
+    let is = |length: usize, n: usize| count.checked_mul(n) == Some(length);
+    let may_be = |length: usize, n: usize| length == 0 || is(length, n);
+    let [a, b, c] = v.x.map(<[_]>::len);
+    let [grad_a, grad_b, grad_c] = v.grads.each_ref().map(|grad| grad.len());
+    let fits = is(a, length)
+        && is(b, length)
+        && is(c, third)
+        && may_be(grad_a, length)
+        && may_be(grad_b, length)
+        && may_be(grad_c, third)
+        && (is(v.target.len(), 1) || op != Op::CosineEmbeddingLoss && v.target.is_empty())
+        && may_be(v.values.len(), 1)
+        && may_be(v.upstream.len(), 1);
     if !fits || length == 0 {
         // rows of nothing may be more than anybody can go through
         return if fits { 0.0 } else { f64::NAN };

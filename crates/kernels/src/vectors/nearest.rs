@@ -11,7 +11,8 @@
 use super::bounds::{bound, shifted, size, Bounds, Metric, Parts, Source};
 use super::many::{Many, Need};
 use super::panels::{
-    at, convert, groups_from, in_groups, in_panels, row, row_mut, square_of, Group, Pool, SqrtOf, WIDTH,
+    at, convert, groups_from, in_groups, in_panels, row, row_mut, rows_of_mut, square_of, Group, Pool,
+    SqrtOf, WIDTH,
 };
 use super::quantised::{lines, products};
 use lanes::{F32x4, I32x4, Ints, Lanes, Mask, Real};
@@ -174,7 +175,7 @@ fn search(
     let queries = ints.take(in_panels(n) * high / WIDTH + WIDTH);
     let [base, factor, worst] = [(); 3].map(|()| singles.take(in_panels(n)));
     let of = base.as_chunks_mut().0.iter_mut().zip(factor.as_chunks_mut().0);
-    for ((i, panel), (base, factor)) in queries.chunks_exact_mut(high).enumerate().zip(of) {
+    for ((i, panel), (base, factor)) in rows_of_mut(queries, high).enumerate().zip(of) {
         (*base, *factor) = bounds.pack(false, [i * WIDTH, n], panel);
     }
     // until a query keeps k nothing is passed over: no comparison with NaN holds

@@ -17,6 +17,7 @@
 //! (measured: sets of nothing but near pairs take 2.3 times as long at length 128). Searches for the nearest or
 //! farthest need no such choice: they pass over a pair whose product is beyond the best so far by more than the bound, and
 //! compare differences for the few that are left.
+use core::slice::{ChunksExact, ChunksExactMut};
 use lanes::{transpose, F64x2, Lanes, Mask, Real};
 
 /// Vectors that stand side by side in a panel.
@@ -88,6 +89,18 @@ pub fn row<T>(s: &[T], i: usize, n: usize) -> &[T] {
     s.get(i * n..).and_then(|s| s.get(..n)).unwrap_or(&[])
 }
 
+/// All rows of `n` numbers, which are one at least: where nothing can panic, nothing about it is in the core.
+#[inline(always)]
+pub fn rows_of<T>(s: &[T], n: usize) -> ChunksExact<'_, T> {
+    s.chunks_exact(n.max(1))
+}
+
+/// As [`rows_of`], to write to.
+#[inline(always)]
+pub fn rows_of_mut<T>(s: &mut [T], n: usize) -> ChunksExactMut<'_, T> {
+    s.chunks_exact_mut(n.max(1))
+}
+
 /// As [`row`], to write to.
 #[inline(always)]
 pub fn row_mut<T>(s: &mut [T], i: usize, n: usize) -> &mut [T] {
@@ -137,17 +150,17 @@ impl<'a, L: Lanes> Set<'a, L> {
         let lines = pool.take(in_panels(count) * high + WIDTH);
         let squares = pool.take(in_panels(count));
         squares.fill(L::Scalar::ZERO);
-        for (to, x) in copy.chunks_exact_mut(padded).zip(x.chunks_exact(length)) {
+        for (to, x) in rows_of_mut(copy, padded).zip(rows_of(x, length)) {
             to.fill(L::Scalar::ZERO);
             for (to, x) in to.iter_mut().zip(x) {
                 *to = *x;
             }
         }
         let rows: &'a [L::Scalar] = if copy.is_empty() { x } else { copy };
-        for (row, square) in rows.chunks_exact(padded).zip(squares.iter_mut()) {
+        for (row, square) in rows_of(rows, padded).zip(squares.iter_mut()) {
             *square = usable_square::<L>(L::chunks(row).0);
         }
-        for (panel, lines) in lines.chunks_exact_mut(high * WIDTH).enumerate() {
+        for (panel, lines) in rows_of_mut(lines, high * WIDTH).enumerate() {
             pack_panel::<L>(
                 rows.get(panel * WIDTH * padded..).unwrap_or(&[]),
                 padded,
@@ -446,7 +459,7 @@ pub fn pull(to: &mut [[f64; 2]], own: &[[f64; 2]], x: &[[f64; 2]], w: f64) {
 /// Writes rows of whole arrays, times a factor, to rows of `length` numbers.
 #[inline(never)]
 pub fn unpad<R: Real>(from: &[[f64; 2]], length: usize, factor: f64, to: &mut [R]) {
-    for (to, from) in to.chunks_exact_mut(length.max(1)).zip(from.chunks_exact(length.div_ceil(2).max(1))) {
+    for (to, from) in rows_of_mut(to, length).zip(rows_of(from, length.div_ceil(2))) {
         for (to, from) in to.iter_mut().zip(from.as_flattened()) {
             *to = R::from_f64(from * factor);
         }

@@ -9,7 +9,7 @@
 //! D (UNIT + D), whatever the two are: [`slack`] is that, and 2^-19 UNIT² for what c, and a comparison in single precision that follows,
 //! round. So c c' x x' < X X' + slack, and it is more than X X' - slack. At length 128 slack is 3.5e-4 of UNIT² = c c' |x| |x'|.
 //! That is of products, so it is little beside distances where vectors stand around 0: [`super::bounds`] brings them there first.
-use super::panels::{by_lines, row, Group, SqrtOf, WIDTH};
+use super::panels::{by_lines, row, rows_of, Group, SqrtOf, WIDTH};
 use lanes::{transpose, F32x4, F64x2, I32x4, Ints, Lanes};
 
 /// The length that vectors get.
@@ -90,7 +90,7 @@ fn pack_half([a, b, c, d]: Rows, squares: &[f32; 4], half: usize, lines: &mut [[
 #[inline(never)]
 pub fn pack(x: &[[f32; WIDTH]], blocks: usize, panel: &mut [Group<i32>]) -> [f32; WIDTH] {
     let mut squares = [f32::NAN; WIDTH];
-    for (square, x) in squares.iter_mut().zip(x.chunks_exact(blocks)) {
+    for (square, x) in squares.iter_mut().zip(rows_of(x, blocks)) {
         *square = usable_square(x);
     }
     for (half, squares) in squares.as_chunks::<4>().0.iter().enumerate() {
