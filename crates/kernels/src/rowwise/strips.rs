@@ -8,6 +8,7 @@
 //! column. In single precision: two lanes gain less.
 use super::softmax::{scaled_below, CHAIN, CONFIDENT};
 use super::{factor, load, store_tail, Op, Rows};
+use core::num::NonZero;
 use core::ops::Range;
 use lanes::{transpose, F32x4, F64x2, Lanes, Mask};
 
@@ -120,13 +121,13 @@ struct Known {
 /// Where a strip stands: number `c` of its row `i` at `start + c * inner + i * step`.
 #[derive(Clone, Copy)]
 struct Strip {
-    n: usize,
+    n: NonZero<usize>,
     inner: usize,
     step: usize,
     start: usize,
     /// How many rows it has, and how many vectors a column of four.
     count: usize,
-    height: usize,
+    height: NonZero<usize>,
 }
 
 impl Strip {
@@ -140,33 +141,33 @@ impl Strip {
     /// Where the rows of column `v` begin that stand together, the last one in place of those that there are not.
     #[inline(always)]
     fn rows(self, v: usize) -> [usize; WIDTH] {
-        core::array::from_fn(|i| self.start + (v * WIDTH + i).min(self.count - 1) * self.n)
+        core::array::from_fn(|i| self.start + (v * WIDTH + i).min(self.count - 1) * self.n.get())
     }
 
     /// Where number `c` of row `i` stands, if it has one.
     #[inline(always)]
     fn place(self, c: usize, i: usize) -> Option<usize> {
-        (c < self.n).then(|| self.start + c * self.inner + i * self.step)
+        (c < self.n.get()).then(|| self.start + c * self.inner + i * self.step)
     }
 
     /// Brings the rows into columns.
     #[inline(never)]
     fn bring(self, input: &[f32], room: &mut [Vector]) {
         if self.inner > 1 {
-            for c in 0..self.n {
+            for c in 0..self.n.get() {
                 let line = F32x4::chunks(input.get(self.line(c)).unwrap_or(&[])).0;
-                for (x, to) in line.iter().zip(room.iter_mut().skip(c).step_by(self.height)) {
+                for (x, to) in line.iter().zip(room.iter_mut().skip(c).step_by(self.height.get())) {
                     *to = *x;
                 }
             }
             return;
         }
-        for (v, column) in room.chunks_exact_mut(self.height).enumerate() {
+        for (v, column) in room.chunks_exact_mut(self.height.get()).enumerate() {
             let rows = self.rows(v);
             let squares = column.as_chunks_mut().0.iter_mut();
             // behind a row's end stand numbers of the next one, which count for nothing
             let [a, b, c, d] =
-                rows.map(|row| F32x4::chunks(input.get(row..row + self.height).unwrap_or(&[])).0);
+                rows.map(|row| F32x4::chunks(input.get(row..row + self.height.get()).unwrap_or(&[])).0);
             if !d.is_empty() {
                 for ((((square, a), b), c), d) in squares.zip(a).zip(b).zip(c).zip(d) {
                     *square = transpose([a, b, c, d].map(F32x4::from_array)).map(|x| x.to_array());
@@ -191,7 +192,7 @@ impl Strip {
         terms: &mut [Vector],
         known: &mut Known,
     ) {
-        let Strip { n, height, .. } = self;
+        let (n, height) = (self.n.get(), self.height.get());
         let mut is_finite = true;
         let largest = known.max.as_chunks_mut().0.iter_mut().zip(known.below.as_chunks_mut().0);
         for (column, (max, sums)) in room.chunks_exact_mut(height).zip(largest) {
@@ -245,7 +246,7 @@ impl Strip {
     ) -> f64 {
         let Known { max, total, log, below, by, less, off } = known;
         let smoothing = r.p[1];
-        let spread = smoothing / self.n as f64;
+        let spread = smoothing / self.n.get() as f64;
         let rows = max.iter().zip(total).zip(log).zip(below).zip(by).zip(less).zip(off);
         for (i, ((((((max, total), log), below), by), less), off)) in rows.enumerate().take(self.count) {
             let (mut value, mut mass) = (0.0, 0.0);
@@ -253,7 +254,7 @@ impl Strip {
             let number = |c: usize| self.place(c, i).and_then(|at| r.input.get(at)).map(|&x| f64::from(x));
             let max = f64::from(*max);
             if label.is_some_and(|y| f64::from(y) == r.p[0]) {
-                let column = terms.iter_mut().skip(i / WIDTH * self.height).take(self.height);
+                let column = terms.iter_mut().skip(i / WIDTH * self.height.get()).take(self.height.get());
                 column.filter_map(|e| e.get_mut(i % WIDTH)).for_each(|e| *e = 0.0);
                 (*by, *less) = (0.0, 0.0);
             } else if let Some(x) = label.map_or(Some(0.0), |y| number(y as usize)) {
@@ -265,7 +266,7 @@ impl Strip {
                 mass = scale * hard;
                 let mut all = mass;
                 if spread != 0.0 {
-                    value += spread * (self.n as f64 * *log - *below);
+                    value += spread * (self.n.get() as f64 * *log - *below);
                     all = scale * (hard + smoothing);
                     *less = (scale * spread) as f32;
                 }
@@ -289,23 +290,23 @@ impl Strip {
         let by = known.by.as_chunks().0.iter().zip(known.less.as_chunks().0);
         let by = by.map(|(by, less)| (F32x4::from_array(by), F32x4::from_array(less)));
         if self.inner > 1 {
-            for c in 0..self.n {
+            for c in 0..self.n.get() {
                 let line = F32x4::chunks_mut(to.get_mut(self.line(c)).unwrap_or(&mut [])).0;
-                let numbers = columns.iter().skip(c).step_by(self.height).zip(by.clone());
+                let numbers = columns.iter().skip(c).step_by(self.height.get()).zip(by.clone());
                 for (to, (x, (by, less))) in line.iter_mut().zip(numbers) {
                     (F32x4::from_array(x) * by - less).store(to);
                 }
             }
             return;
         }
-        for ((v, column), (by, less)) in columns.chunks_exact(self.height).enumerate().zip(by) {
+        for ((v, column), (by, less)) in columns.chunks_exact(self.height.get()).enumerate().zip(by) {
             let rows = self.rows(v);
             let squares = column.as_chunks().0;
             let turned =
                 |square: &[Vector; WIDTH]| transpose(square.map(|x| F32x4::from_array(&x) * by - less));
             let is_whole = (v + 1) * WIDTH <= self.count;
             // what is written behind a row's end is written again, by the next row: so such squares come first, and rows in their order
-            let first = if is_whole { self.n / WIDTH } else { 0 };
+            let first = if is_whole { self.n.get() / WIDTH } else { 0 };
             for (k, square) in squares.iter().enumerate().skip(first).rev() {
                 for (row, x) in rows.into_iter().zip(turned(square)).take(self.count - v * WIDTH) {
                     let rest = to.get_mut(row + k * WIDTH..).unwrap_or(&mut []);
@@ -315,7 +316,7 @@ impl Strip {
                     }
                 }
             }
-            let lines = to.get_mut(rows[0]..).unwrap_or(&mut []).chunks_mut(self.n);
+            let lines = to.get_mut(rows[0]..).unwrap_or(&mut []).chunks_mut(self.n.get());
             let mut lines = lines.map(|row| F32x4::chunks_mut(row).0);
             let mut line = || lines.next();
             if let (true, Some(a), Some(b), Some(c), Some(d)) = (is_whole, line(), line(), line(), line()) {
@@ -349,7 +350,7 @@ impl Strip {
         [room, terms, products]: [&mut [Vector]; 3],
         known: &mut Known,
     ) {
-        let n = self.n;
+        let n = self.n.get();
         for (i, (by, less)) in known.by.iter_mut().zip(&mut known.less).enumerate().take(self.count) {
             (*by, *less) =
                 if is_softmax { ((1.0 / known.total[i]) as f32, 0.0) } else { (1.0, known.log[i] as f32) };
@@ -360,7 +361,7 @@ impl Strip {
         }
         self.bring(r.upstream, room);
         let scale = F32x4::splat(r.scale as f32);
-        let columns = room.chunks_exact_mut(self.height).zip(terms.chunks_exact_mut(self.height));
+        let columns = room.chunks_exact_mut(self.height.get()).zip(terms.chunks_exact_mut(self.height.get()));
         let of_columns = known.total.as_chunks::<WIDTH>().0.iter().zip(known.by.as_chunks().0);
         for ((upstream, terms), (of_rows, by)) in columns.zip(of_columns) {
             upstream.iter_mut().skip(n).for_each(|behind| *behind = [0.0; WIDTH]);
@@ -369,7 +370,7 @@ impl Strip {
                 for ((to, g), e) in products.iter_mut().zip(&*upstream).zip(&*terms) {
                     (F32x4::from_array(g) * F32x4::from_array(e)).store(to);
                 }
-                sum_in_chains(products.get(..self.height).unwrap_or(&[]), n, &mut sums);
+                sum_in_chains(products.get(..self.height.get()).unwrap_or(&[]), n, &mut sums);
             } else {
                 sums = sum(upstream);
             }
@@ -397,9 +398,8 @@ pub fn run(op: Op, r: &mut Rows<f32>, room: &mut [f32]) -> f64 {
     let (n, inner) = (r.columns, r.inner);
     let is = |length: usize, n: usize| r.rows.checked_mul(n) == Some(length);
     let may_be = |length: usize, n: usize| length == 0 || is(length, n);
-    let Some(height) = n.checked_next_multiple_of(WIDTH).filter(|&height| n > 0 && height > 0) else {
-        return f64::NAN;
-    };
+    let Some(height) = n.checked_next_multiple_of(WIDTH).and_then(NonZero::new) else { return f64::NAN };
+    let Some(columns) = NonZero::new(n) else { return f64::NAN };
     let mapping = op.is_mapping();
     let per_value = if mapping { n } else { 1 };
     let room = F32x4::chunks_mut(room).0;
@@ -438,8 +438,8 @@ pub fn run(op: Op, r: &mut Rows<f32>, room: &mut [f32]) -> f64 {
         let (within, left, step) =
             if inner > 1 { (first % inner, inner - first % inner, 1) } else { (0, r.rows - first, n) };
         let count = most.min(left);
-        let strip = Strip { n, inner, step, start: (first - within) * n + within, count, height };
-        let used = height * count.div_ceil(WIDTH);
+        let strip = Strip { n: columns, inner, step, start: (first - within) * n + within, count, height };
+        let used = height.get() * count.div_ceil(WIDTH);
         let (Some(room), Some(terms)) = (room.get_mut(..used), terms.get_mut(..used)) else { break };
         strip.bring(r.input, room);
         strip.exponentials(r.input, r.p[1] != 0.0, room, terms, &mut known);
