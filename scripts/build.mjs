@@ -80,6 +80,7 @@ async function buildCore(toolchain, kind) {
     const module = (part) =>
       buildModule(toolchain, part, flags, join(ROOT, "target/core", part ?? kind), tell);
     const { bytes, types } = await module(undefined);
+    if (kind === "simd") checkPanics(bytes, undefined);
     writeWhole(join(GENERATED, file), bytes);
     if (kind === "simd") {
       writeWhole(join(GENERATED, "exports.ts"), NOTE + exportTypes(types));
@@ -87,7 +88,11 @@ async function buildCore(toolchain, kind) {
       // as hexadecimal digits: what is alike in it is seen by a server's compression, and a tenth less is left than of base64 (measured)
       writeWhole(join(GENERATED, "unpacker.ts"), NOTE + text("unpacker", unpacker, "hex"));
       const parts = new Map();
-      for (const part of PARTS) parts.set(part, (await module(part)).bytes);
+      for (const part of PARTS) {
+        const { bytes } = await module(part);
+        checkPanics(bytes, part);
+        parts.set(part, bytes);
+      }
       const common = pack(ranked(parts.get(COMMON.part)).subarray(COMMON.from, COMMON.from + COMMON.length));
       const length = `export const commonLength: number = ${common.bytes.length};\n`;
       writeWhole(join(GENERATED, "common.ts"), `${NOTE}${text("common", common.packed)}${length}`);
@@ -149,7 +154,6 @@ async function buildModule(toolchain, part, flags, out, tell) {
   });
   const bytes = await prune(readFileSync(join(out, "core_bg.wasm")), part);
   checkPlace(bytes, part);
-  checkPanics(bytes, part);
   return { bytes, types: readText(join(out, "core_bg.wasm.d.ts")) };
 }
 
@@ -164,10 +168,14 @@ function checkPlace(bytes, part) {
   }
 }
 
-/** Whether nothing in a module can panic: what can has the place in its source among the constants. @param {Buffer} bytes @param {string | undefined} part */
+/**
+ * Whether nothing in a module that is published can panic: what can has the place in its source among the constants.
+ *
+ * @param {Buffer} bytes @param {string | undefined} part
+ */
 function checkPanics(bytes, part) {
   const place = /[\w/]+\.rs/.exec(bytes.toString("latin1"));
-  if (place !== null) throw new Failure(`The core's part ${part ?? "with all"} can panic in ${place}.`);
+  if (place !== null) throw new Failure(`The core${part ? `'s part ${part}` : ""} can panic: ${place[0]}`);
 }
 
 /**

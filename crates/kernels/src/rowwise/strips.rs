@@ -218,8 +218,9 @@ impl Strip {
         }
         for ((total, log), off) in total.iter().zip(log).zip(off).take(pairs) {
             let total = F64x2::from_array(total);
-            // a sum is at least 1, or NaN
-            (F64x2::from_array(log).ln_ended(F64x2::from_array(off)) + (total - total)).store(log);
+            // a sum is at least 1, or NaN, of which this keeps the latter
+            let nothing = total * F64x2::zero();
+            (F64x2::from_array(log).ln_ended(F64x2::from_array(off)) + nothing).store(log);
         }
         if is_finite {
             return;
