@@ -51,7 +51,8 @@ function goInStrips({ dtype, op, parameters }: Call, plan: Plan, at: Eight): boo
     ? gradInput === 0 || upstream !== 0
     : op === LOG_SUM_EXP || (op === CROSS_ENTROPY && labels !== 0 && (parameters[1] === 0 || weight === 0));
   const few = isMapping ? 0 : 28;
-  const many = op === LOG_SOFTMAX ? 60 : op < LOG_SOFTMAX ? 100 : columns % 4 === 0 ? 36 : 64;
+  const ofLogarithms = !isMapping || gradInput === 0 ? 100 : 60;
+  const many = op <= LOG_SOFTMAX ? ofLogarithms : columns % 4 === 0 ? 36 : 64;
   const most = inner % 4 === 0 ? 128 : inner > 1 || rows < 4 ? 0 : rows < 8 ? few : many;
   return isTaken && dtype === "float32" && columns <= most;
 }
