@@ -257,6 +257,10 @@ macro_rules! lanes {
                 Self(core::array::from_fn(|i| if m.0[i] { yes.0[i] } else { no.0[i] }))
             }
             #[inline(always)]
+            fn keep(m: $mask, x: Self) -> Self {
+                Self::select(m, x, Self::zero())
+            }
+            #[inline(always)]
             fn to_bits(self) -> $ints {
                 self.bits()
             }

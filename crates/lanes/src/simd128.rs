@@ -198,6 +198,10 @@ macro_rules! lanes {
                 Self(v128_bitselect(yes.0, no.0, m.0))
             }
             #[inline(always)]
+            fn keep(m: $mask, x: Self) -> Self {
+                Self(v128_and(m.0, x.0))
+            }
+            #[inline(always)]
             fn to_bits(self) -> $ints {
                 $ints(self.0)
             }

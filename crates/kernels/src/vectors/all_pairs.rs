@@ -5,8 +5,8 @@
 //! lines of the cache: its rows may all fall into one set of the first cache, and what is written by halves is fetched twice.
 use super::many::{Many, Need};
 use super::panels::{
-    at, convert, distances, exp, in_panels, row, row_mut, rows_of, rows_of_mut, set_size, unpad, Pool, Set,
-    SqrtOf, WIDTH,
+    at, convert, distances, exp_all, in_panels, row, row_mut, rows_of, rows_of_mut, set_size, Pool, Set, SqrtOf,
+    WIDTH,
 };
 use super::weighted::{accumulate, gather, scatter, take_lines, turn, Line, ROWS};
 use lanes::{transpose, F64x2, Lanes, Mask, Real};
@@ -23,97 +23,146 @@ fn wide<L: Lanes>(arrays: usize) -> usize {
     (NEAR / size_of::<L::Array>() / arrays.max(1) / SIDE * SIDE).max(SIDE)
 }
 
-/// The norm of a difference, but for 2. Double precision whatever the call's is.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Norm {
-    One,
-    Max,
-    Power(f64),
-}
+/// As many vectors stand side by side.
+const FOUR: usize = 4;
+/// An array of each of them. Double precision whatever the call's is.
+type Fours = [[f64; 2]; FOUR];
+/// As many factors are multiplied rather than a logarithm taken.
+const WHOLE: f64 = 7.0;
 
-/// A vector in whole arrays.
-type Vector<'a> = &'a [[f64; 2]];
-
-impl Norm {
-    fn of(p: f64) -> Self {
-        if p == 1.0 {
-            Norm::One
-        } else if p == f64::INFINITY {
-            Norm::Max
-        } else {
-            Norm::Power(p)
-        }
-    }
-
-    /// ||a - b||.
-    #[inline(never)]
-    fn distance(self, a: Vector, b: Vector) -> f64 {
-        let fold = |f: &dyn Fn(F64x2, F64x2) -> F64x2| {
-            a.iter().zip(b).fold(F64x2::zero(), |acc, (a, b)| {
-                f(acc, (F64x2::from_array(a) - F64x2::from_array(b)).abs())
-            })
-        };
-        if self == Norm::One {
-            return fold(&|sum, d| sum + d).sum();
-        }
-        let [x, y] = fold(&|max, d| F64x2::select(max.lt(d) | d.ne(d), d, max)).to_array();
-        let max = if x < y || y.is_nan() { y } else { x };
-        let Norm::Power(p) = self else { return max };
-        // the largest is taken out, so that no power overflows
-        if !(0.0 < max && max < f64::INFINITY) {
-            return max;
-        }
-        let sum = fold(&|sum, d| sum + power(d / F64x2::splat(max), p)).sum();
-        max * at(&power(F64x2::splat(sum), 1.0 / p).to_array(), 0)
-    }
-
-    /// to += up times the slope at x of ||x - y||, which is `d`.
-    #[inline(never)]
-    fn pull(self, to: &mut [[f64; 2]], x: Vector, y: Vector, up: f64, d: f64) {
-        let all = F64x2::splat(d);
-        let (zero, one) = (F64x2::zero(), F64x2::one());
-        let each = |to: &mut [[f64; 2]], up: f64, f: &dyn Fn(F64x2) -> F64x2| {
-            for ((to, x), y) in to.iter_mut().zip(x).zip(y) {
-                let slope = f(F64x2::from_array(x) - F64x2::from_array(y));
-                (F64x2::from_array(to) + F64x2::splat(up) * slope).store(to);
-            }
-        };
-        match self {
-            Norm::One => each(to, up, &|v| v.signum()),
-            Norm::Max => {
-                let ties = x.iter().zip(y).fold(zero, |n, (x, y)| {
-                    let v = F64x2::from_array(x) - F64x2::from_array(y);
-                    n + F64x2::select(v.abs().eq(all), one, zero)
-                });
-                // there is none where the distance is NaN
-                let ties = ties.sum().max(1.0);
-                each(to, up / ties, &|v| F64x2::select(v.abs().eq(all), v.signum(), v * zero));
-            }
-            Norm::Power(p) => each(to, up, &|v| v.signum() * power(v.abs() / all, p - 1.0)),
-        }
-    }
-}
-
-/// x^p for x >= 0.
+/// Of the differences of a vector to each of four the largest, or the sum of the sizes; NaN where one is.
 #[inline(never)]
-fn power(x: F64x2, p: f64) -> F64x2 {
-    exp(x.ln() * F64x2::splat(p))
+fn measure(add_up: bool, x: &[[f64; 2]], y: &[Fours], to: &mut [f64; FOUR]) {
+    let mut sums = [F64x2::zero(); FOUR];
+    let mut largest = sums;
+    for (x, y) in x.iter().zip(y) {
+        for ((sum, max), y) in sums.iter_mut().zip(&mut largest).zip(y) {
+            let d = (F64x2::from_array(x) - F64x2::from_array(y)).abs();
+            *sum = *sum + d;
+            *max = max.max(d);
+        }
+    }
+    for ((to, sum), max) in to.iter_mut().zip(&sums).zip(&largest) {
+        let sum = sum.sum();
+        *to = if add_up | sum.is_nan() { sum } else { max.max_lane() };
+    }
+}
+
+/// x^p for x >= 0, in place.
+#[inline(never)]
+fn powers(x: &mut [[f64; 2]], p: [f64; 2]) {
+    for x in x.iter_mut() {
+        (F64x2::from_array(x).ln() * F64x2::from_array(&p)).store(x);
+    }
+    exp_all(x);
+}
+
+/// Leaves in `u`, without their signs, what the slopes of a vector's distance to one of four are in proportion to, and gives the sum of what these
+/// and the differences make of it: that of the powers of the differences over the largest, which is `max`, or how many are that.
+#[inline(never)]
+fn bend(
+    p: f64,
+    x: &[[f64; 2]],
+    (y, lane): (&[Fours], usize),
+    max: f64,
+    by: f64,
+    t: &mut [[f64; 2]],
+    u: &mut [Fours],
+) -> f64 {
+    let (zero, one, largest) = (F64x2::zero(), F64x2::one(), F64x2::splat(max));
+    let lane = lane % FOUR;
+    let mut sum = zero;
+    // with p = 1 all slopes are 1 and stay so
+    if p == 1.0 {
+        return 1.0;
+    }
+    if max == 0.0 {
+        for u in u {
+            u[lane] = [0.0; 2];
+        }
+        return 1.0;
+    }
+    // nothing flows where nothing flows in, even through what is not finite
+    let flows = F64x2::splat(by).ne(zero);
+    if p == f64::INFINITY {
+        for ((x, y), u) in x.iter().zip(y).zip(u) {
+            let v = F64x2::from_array(x) - F64x2::from_array(&y[lane]);
+            let tie = F64x2::select(v.abs().eq(largest), one, v * zero);
+            sum = sum + tie;
+            F64x2::keep(flows, tie).store(&mut u[lane]);
+        }
+        return sum.sum();
+    }
+    // the largest is taken out, so that no power overflows
+    for (((x, y), t), u) in x.iter().zip(y).zip(t.iter_mut()).zip(u.iter_mut()) {
+        let v = F64x2::from_array(x) - F64x2::from_array(&y[lane]);
+        (v.abs() / largest).store(t);
+        u[lane] = *t;
+    }
+    let q = p - 1.0;
+    let whole = if q <= WHOLE { q as u32 } else { 0 };
+    if q == f64::from(whole) {
+        for _ in 1..whole {
+            for (t, u) in t.iter_mut().zip(u.iter()) {
+                (F64x2::from_array(t) * F64x2::from_array(&u[lane])).store(t);
+            }
+        }
+    } else {
+        powers(t, [q; 2]);
+    }
+    for (t, u) in t.iter().zip(u) {
+        let t = F64x2::from_array(t);
+        sum = sum + F64x2::from_array(&u[lane]) * t;
+        F64x2::keep(flows, t).store(&mut u[lane]);
+    }
+    sum.sum()
+}
+
+/// Adds slopes times `by`, and with the signs of x - y, to the gradient of x, and takes them off those of y.
+#[inline(never)]
+fn pull(
+    x: &[[f64; 2]],
+    y: &[Fours],
+    u: &[Fours],
+    by: &[f64; FOUR],
+    to_x: &mut [[f64; 2]],
+    to_y: &mut [Fours],
+) {
+    let zero = F64x2::zero();
+    let by = by.map(F64x2::splat);
+    for ((((x, y), u), to_x), to_y) in x.iter().zip(y).zip(u).zip(to_x).zip(to_y) {
+        let mut slopes = by;
+        for (slope, u) in slopes.iter_mut().zip(u) {
+            *slope = *slope * F64x2::from_array(u);
+        }
+        let [s0, s1, s2, s3] = slopes.map(|slope| slope.to_bits());
+        // most are 0 where the largest counts
+        if F64x2::from_bits((s0 | s1) | (s2 | s3)).ne(zero).any() {
+            let mut sum = F64x2::from_array(to_x);
+            for ((slope, y), to) in slopes.iter().zip(y).zip(to_y) {
+                let slope = (F64x2::from_array(x) - F64x2::from_array(y)).signum() * *slope;
+                sum = sum + slope;
+                (F64x2::from_array(to) - slope).store(to);
+            }
+            sum.store(to_x);
+        }
+    }
 }
 
 /// How much scratch [`cdist`] takes.
 pub fn need(own: bool, rows: usize, columns: usize, length: usize, p: f64) -> Need {
-    let (rows, columns) = (rows as f64, if own { 0.0 } else { columns as f64 });
-    let sets = set_size(rows, length) + set_size(columns, length);
     if p == 2.0 {
+        let (rows, columns) = (rows as f64, if own { 0.0 } else { columns as f64 });
+        let sets = set_size(rows, length) + set_size(columns, length);
         // parts, gradients and the sums of weights of both sets, two squares of weights and a vector
         let width = (length + WIDTH) as f64;
         let of_gradients = (rows + columns + 4.0 * WIDTH as f64) * (2.0 * width + 1.0);
         let squares = 2.0 * (ROWS * ROWS + WIDTH) as f64;
         return Need { reals: sets + of_gradients + squares + width, ..Need::default() };
     }
-    // copies, what they are packed to, and gradients
-    let vectors = (rows + columns) * length as f64;
-    Need { doubles: 2.0 * vectors + rows + columns + sets, ..Need::default() }
+    // the second set and its gradient, both in fours, four slopes, a vector, its gradient, and powers, in whole arrays
+    let vectors = 2.0 * (columns as f64 + 3.0) + 4.0 + 3.0;
+    Need { doubles: vectors * (length + 1) as f64, ..Need::default() }
 }
 
 /// ||a_i - b_j||_p for all i and j, and the gradients. `own`: b is a, and the diagonal is 0 whatever stands there.
@@ -157,54 +206,127 @@ pub fn cdist<L: Lanes>(own: bool, m: &mut Many<L::Scalar>) -> f64 {
     let Many { a, b, upstream, .. } = *m;
     let (values, grad_a, grad_b) = (&mut *m.values, &mut *m.grad_a, &mut *m.grad_b);
     slopes(
-        (own, Norm::of(m.p[0])),
+        (own, m.p[0]),
         [rows, columns],
         length,
-        wanted,
+        wanted != [false; 2],
         &mut *m.doubles,
-        &|second, to| convert(if second { b } else { a }, to),
+        &|second, i, to| convert(row(if second { b } else { a }, i, length), to),
         &|at| scale * upstream.get(at).map_or(1.0, |u| u.to_f64()),
-        &mut |at, d| {
-            if let Some(to) = values.get_mut(at) {
-                *to = L::Scalar::from_f64(d);
-            }
+        &mut |at, d| convert(d, values.get_mut(at..).unwrap_or(&mut [])),
+        &mut |second, i, grad| {
+            convert(grad, row_mut(if second { &mut *grad_b } else { &mut *grad_a }, i, length))
         },
-        &mut |second, grad| unpad(grad, length, 1.0, if second { &mut *grad_b } else { &mut *grad_a }),
     );
     0.0
 }
 
-/// The distances of all norms but 2 and their gradients: `read(second)` gives a set, `up(at)` what flows in, `put` takes a distance and
-/// `give(second)` a gradient in rows of whole arrays. One copy of the code for both precisions.
+/// The distances of all norms but 2 and their gradients, in double precision: `read(second, i)` gives a vector, `up(at)` what flows in, `put`
+/// takes a distance and `give(second, i)` a gradient. One copy of the code for both precisions.
 #[inline(never)]
 #[allow(clippy::too_many_arguments)]
 fn slopes(
-    (own, norm): (bool, Norm),
+    (own, p): (bool, f64),
     [rows, columns]: [usize; 2],
     length: usize,
-    [wanted_a, wanted_b]: [bool; 2],
+    wanted: bool,
     doubles: &mut [f64],
-    read: &dyn Fn(bool, &mut [f64]),
+    read: &dyn Fn(bool, usize, &mut [f64]),
     up: &dyn Fn(usize) -> f64,
-    put: &mut dyn FnMut(usize, f64),
-    give: &mut dyn FnMut(bool, &[[f64; 2]]),
+    put: &mut dyn FnMut(usize, &[f64]),
+    give: &mut dyn FnMut(bool, usize, &[f64]),
 ) {
+    let n = length.div_ceil(2);
+    let is_power = p != 1.0 && p != f64::INFINITY;
+    doubles.fill(0.0);
     let mut pool = Pool::new(doubles);
-    let mut set = |second: bool, count: usize, wanted: bool| {
-        let copy = pool.take(count * length);
-        read(second, copy);
-        let set = Set::<F64x2>::pack(copy, count, length, &mut pool);
-        let (grad, _) = pool.take(if wanted { count * set.arrays * 2 } else { 0 }).as_chunks_mut();
-        grad.fill([0.0; 2]);
-        (set, grad)
-    };
-    let (a, grad_a) = set(false, rows, wanted_a);
-    let (second, grad_b) = set(true, if own { 0 } else { columns }, wanted_b);
-    let b = if own { &a } else { &second };
-    let mut slopes = Slopes { own, norm, a: &a, b, grad_a, grad_b };
-    slopes.run(up, put);
-    give(false, slopes.grad_a);
-    give(true, slopes.grad_b);
+    let fours = columns.div_ceil(FOUR);
+    let mut take = |count: usize| pool.take(count * 2 * n).as_chunks_mut().0;
+    let [second, grads, u] =
+        [take(FOUR * fours), take(FOUR * fours), take(FOUR)].map(|all| all.as_chunks_mut().0);
+    let [x, line, t] = [take(1), take(1), take(1)];
+    u.fill([[1.0; 2]; FOUR]);
+    for j in 0..columns {
+        read(!own, j, x.as_flattened_mut());
+        add_to_one(row_mut(second, j / FOUR, n), j, x);
+    }
+    for i in 0..rows {
+        read(false, i, x.as_flattened_mut());
+        line.fill([0.0; 2]);
+        let mut first = 0;
+        if own {
+            first = i + 1;
+            put(i * columns + i, &[0.0]);
+        }
+        for four in first / FOUR..fours {
+            let y = row(second, four, n);
+            let mut distances = [0.0; FOUR];
+            measure(p == 1.0, x, y, &mut distances);
+            let mut by = [0.0; FOUR];
+            let (from, end) = (first.max(four * FOUR), columns.min((four + 1) * FOUR));
+            if wanted || is_power {
+                let mut roots = [[1.0; 2]; FOUR];
+                for lane in 0..FOUR {
+                    let j = four * FOUR + lane;
+                    let mut d = 0.0;
+                    if j >= from && j < end {
+                        d = distances[lane];
+                        if wanted && d != 0.0 {
+                            by[lane] = up(i * columns + j) + if own { up(j * columns + i) } else { 0.0 };
+                        }
+                    }
+                    roots[lane] = [bend(p, x, (y, lane), d, by[lane], t, u); 2];
+                }
+                if is_power {
+                    powers(&mut roots, [1.0 / p, (p - 1.0) / p]);
+                }
+                for j in from..end {
+                    let lane = j % FOUR;
+                    // neither is less than 1, but NaN where the distance is not finite
+                    let [root, share] = roots[lane].map(|root| if 1.0 < root { root } else { 1.0 });
+                    by[lane] /= share;
+                    if is_power {
+                        distances[lane] *= root;
+                    }
+                }
+            }
+            put(i * columns + from, distances.get(from % FOUR..end - four * FOUR).unwrap_or(&[]));
+            if own {
+                for j in from..end {
+                    put(j * columns + i, &[distances[j % FOUR]]);
+                }
+            }
+            if wanted {
+                pull(x, y, u, &by, line, row_mut(grads, four, n));
+            }
+        }
+        if own {
+            add_to_one(row_mut(grads, i / FOUR, n), i, line);
+        } else {
+            give(false, i, line.as_flattened());
+        }
+    }
+    for j in 0..columns {
+        one_of(row(grads, j / FOUR, n), j, line);
+        give(!own, j, line.as_flattened());
+    }
+}
+
+/// One of four vectors.
+#[inline(never)]
+fn one_of(from: &[Fours], i: usize, to: &mut [[f64; 2]]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = from[i % FOUR];
+    }
+}
+
+/// Adds to one of four vectors.
+#[inline(never)]
+fn add_to_one(to: &mut [Fours], i: usize, x: &[[f64; 2]]) {
+    for (to, x) in to.iter_mut().zip(x) {
+        let to = &mut to[i % FOUR];
+        (F64x2::from_array(to) + F64x2::from_array(x)).store(to);
+    }
 }
 
 /// All distances with p = 2; of one set with itself where the two are the same.
@@ -308,46 +430,6 @@ fn write_some<R: Real>(
             }
             if let Some(to) = values.get_mut(j * columns + i).filter(|_| own) {
                 *to = d;
-            }
-        }
-    }
-}
-
-/// Pairs one after the other, in double precision.
-struct Slopes<'g, 'a> {
-    own: bool,
-    norm: Norm,
-    a: &'g Set<'a, F64x2>,
-    b: &'g Set<'a, F64x2>,
-    /// In rows of whole arrays, or empty.
-    grad_a: &'a mut [[f64; 2]],
-    grad_b: &'a mut [[f64; 2]],
-}
-
-impl Slopes<'_, '_> {
-    /// Gives `put` the distances, and adds up the gradients; at distance 0 there is none. `up(at)` is what flows in.
-    #[inline(never)]
-    fn run(&mut self, up: &dyn Fn(usize) -> f64, put: &mut dyn FnMut(usize, f64)) {
-        let (own, columns, n) = (self.own, self.b.count, self.a.arrays);
-        for i in 0..self.a.count {
-            for j in if own { i } else { 0 }..columns {
-                let (x, y) = (self.a.row(i), self.b.row(j));
-                let d = if own && i == j { 0.0 } else { self.norm.distance(x, y) };
-                let (at, back) = (i * columns + j, j * columns + i);
-                put(at, d);
-                if own {
-                    put(back, d);
-                }
-                if d == 0.0 || (self.grad_a.is_empty() && self.grad_b.is_empty()) {
-                    continue;
-                }
-                let factor = up(at) + if own { up(back) } else { 0.0 };
-                // nothing flows where nothing flows in, even through what is not finite
-                if factor != 0.0 {
-                    self.norm.pull(row_mut(self.grad_a, i, n), x, y, factor, d);
-                    let other = if own { &mut *self.grad_a } else { &mut *self.grad_b };
-                    self.norm.pull(row_mut(other, j, n), y, x, factor, d);
-                }
             }
         }
     }

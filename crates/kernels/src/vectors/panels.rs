@@ -202,8 +202,18 @@ pub fn groups_from<R>(panels: &[R], high: usize, i: usize, count: usize) -> &[Gr
 
 /// One copy of the code for all exponentials but those of rows.
 #[inline(never)]
+pub fn exp_all(x: &mut [[f64; 2]]) {
+    for x in x {
+        F64x2::from_array(x).exp().store(x);
+    }
+}
+
+/// Of one vector.
 pub fn exp(x: F64x2) -> F64x2 {
-    x.exp()
+    let mut x = [x.to_array()];
+    exp_all(&mut x);
+    let [x] = x;
+    F64x2::from_array(&x)
 }
 
 /// The square root of one number.
