@@ -299,8 +299,61 @@ fn products_are_within_slack(length: usize, seed: u64, kind: usize) {
     }
 }
 
+/// Distances with any p and their gradients against sums of powers, NaN in some place or none.
+fn norms_are_those_of_powers<L: Lanes>([rows, columns, length]: [usize; 3], seed: u64, p: f64, nan: usize) {
+    let a = vectors::<L::Scalar>(rows, length, seed, false);
+    let mut b = vectors::<L::Scalar>(columns, length, seed ^ 99, false);
+    if let Some(x) = b.get_mut(nan) {
+        *x = L::Scalar::NAN;
+    }
+    let out = call::<L>(Op::Cdist, [rows, columns, length], &a, &b, &[], [p, 0.0, 0.0, 0.0, 0.0]);
+    let mut grads = vec![0.0; a.len()];
+    for (i, x) in a.chunks(length).enumerate() {
+        for (j, y) in b.chunks(length).enumerate() {
+            let d: Vec<f64> = x.iter().zip(y).map(|(x, y)| x.to_f64() - y.to_f64()).collect();
+            let max = d.iter().fold(0f64, |max, d| max.max(d.abs()));
+            let sum: f64 = d.iter().map(|d| (d.abs() / max).powf(p)).sum();
+            let expected = if p.is_infinite() { max } else { max * sum.powf(1.0 / p) };
+            let value = out.values[i * columns + j].to_f64();
+            if nan / length == j {
+                assert!(value.is_nan());
+                continue;
+            }
+            assert!((value - expected).abs() <= 2.0 * L::Scalar::EPSILON.to_f64() * expected.max(1e-9) * 8.0);
+            let ties = d.iter().filter(|d| d.abs() == max).count() as f64;
+            for (to, d) in grads[i * length..].iter_mut().zip(&d) {
+                let slope = match (p.is_infinite(), d.abs() == max) {
+                    (true, true) => 1.0 / ties,
+                    (true, false) => 0.0,
+                    _ => (d.abs() / expected).powf(p - 1.0),
+                };
+                *to += if *d == 0.0 { 0.0 } else { slope * d.signum() };
+            }
+        }
+    }
+    if nan >= b.len() {
+        // a power p of what is rounded is off by p roundings
+        let bound = (8.0 + 2.0 * p.min(100.0)) * L::Scalar::EPSILON.to_f64() * columns as f64;
+        for (g, e) in out.grad.iter().zip(&grads) {
+            assert!((g.to_f64() - e).abs() <= bound, "{} is not {e} with p = {p}", g.to_f64());
+        }
+        let total = |x: &[L::Scalar]| x.iter().map(|x| x.to_f64()).sum::<f64>();
+        let bound = L::Scalar::EPSILON.to_f64() * (rows * columns * length) as f64 * 8.0;
+        assert!((total(&out.grad) + total(&out.grad_b)).abs() <= bound);
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn norms(
+        rows in 1usize..9, columns in 1usize..14, length in 1usize..40, seed: u64, nan in 0usize..1000,
+        p in prop::sample::select(vec![1.0, 1.5, 2.5, 3.0, 4.0, 5.0, 8.0, 9.0, 40.0, f64::INFINITY])
+    ) {
+        norms_are_those_of_powers::<F32x4>([rows, columns, length], seed, p, nan);
+        norms_are_those_of_powers::<F64x2>([rows, columns, length], seed, p, nan);
+    }
 
     #[test]
     fn distances(rows in 1usize..70, columns in 1usize..70, length in 1usize..70, seed: u64, crowd: bool) {

@@ -74,46 +74,43 @@ fn bend(
     let mut sum = zero;
     // with p = 1 all slopes are 1 and stay so
     if p == 1.0 {
-        return 1.0;
+        return 0.0;
     }
-    if max == 0.0 {
-        for u in u {
-            u[lane] = [0.0; 2];
-        }
-        return 1.0;
-    }
-    // nothing flows where nothing flows in, even through what is not finite
-    let flows = F64x2::splat(by).ne(zero);
     if p == f64::INFINITY {
-        for ((x, y), u) in x.iter().zip(y).zip(u) {
+        for ((x, y), u) in x.iter().zip(y).zip(u.iter_mut()) {
             let v = F64x2::from_array(x) - F64x2::from_array(&y[lane]);
             let tie = F64x2::select(v.abs().eq(largest), one, v * zero);
             sum = sum + tie;
-            F64x2::keep(flows, tie).store(&mut u[lane]);
+            tie.store(&mut u[lane]);
         }
-        return sum.sum();
-    }
-    // the largest is taken out, so that no power overflows
-    for (((x, y), t), u) in x.iter().zip(y).zip(t.iter_mut()).zip(u.iter_mut()) {
-        let v = F64x2::from_array(x) - F64x2::from_array(&y[lane]);
-        (v.abs() / largest).store(t);
-        u[lane] = *t;
-    }
-    let q = p - 1.0;
-    let whole = if q <= WHOLE { q as u32 } else { 0 };
-    if q == f64::from(whole) {
-        for _ in 1..whole {
-            for (t, u) in t.iter_mut().zip(u.iter()) {
-                (F64x2::from_array(t) * F64x2::from_array(&u[lane])).store(t);
+    } else if max != 0.0 {
+        // the largest is taken out, so that no power overflows
+        for (((x, y), t), u) in x.iter().zip(y).zip(t.iter_mut()).zip(u.iter_mut()) {
+            let v = F64x2::from_array(x) - F64x2::from_array(&y[lane]);
+            (v.abs() / largest).store(t);
+            u[lane] = *t;
+        }
+        let q = p - 1.0;
+        let whole = q.min(WHOLE) as u32;
+        if q == f64::from(whole) {
+            for _ in 1..whole {
+                for (t, u) in t.iter_mut().zip(u.iter()) {
+                    (F64x2::from_array(t) * F64x2::from_array(&u[lane])).store(t);
+                }
             }
+        } else {
+            powers(t, [q; 2]);
         }
-    } else {
-        powers(t, [q; 2]);
+        for (t, u) in t.iter().zip(u.iter_mut()) {
+            sum = sum + F64x2::from_array(&u[lane]) * F64x2::from_array(t);
+            u[lane] = *t;
+        }
     }
-    for (t, u) in t.iter().zip(u) {
-        let t = F64x2::from_array(t);
-        sum = sum + F64x2::from_array(&u[lane]) * t;
-        F64x2::keep(flows, t).store(&mut u[lane]);
+    // nothing flows where nothing flows in, even through what is not finite
+    if by == 0.0 {
+        for u in u {
+            u[lane] = [0.0; 2];
+        }
     }
     sum.sum()
 }
@@ -236,7 +233,7 @@ fn slopes(
     put: &mut dyn FnMut(usize, &[f64]),
     give: &mut dyn FnMut(bool, usize, &[f64]),
 ) {
-    let n = length.div_ceil(2);
+    let n = (length + 1) >> 1;
     let is_power = p != 1.0 && p != f64::INFINITY;
     doubles.fill(0.0);
     let mut pool = Pool::new(doubles);
@@ -265,7 +262,7 @@ fn slopes(
             let mut by = [0.0; FOUR];
             let (from, end) = (first.max(four * FOUR), columns.min((four + 1) * FOUR));
             if wanted || is_power {
-                let mut roots = [[1.0; 2]; FOUR];
+                let mut roots = [[0.0; 2]; FOUR];
                 for lane in 0..FOUR {
                     let j = four * FOUR + lane;
                     let mut d = 0.0;
@@ -282,7 +279,7 @@ fn slopes(
                 }
                 for j in from..end {
                     let lane = j % FOUR;
-                    // neither is less than 1, but NaN where the distance is not finite
+                    // neither is less than 1 but where there is nothing to divide by; NaN where the distance is not finite
                     let [root, share] = roots[lane].map(|root| if 1.0 < root { root } else { 1.0 });
                     by[lane] /= share;
                     if is_power {
