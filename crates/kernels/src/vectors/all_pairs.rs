@@ -5,8 +5,8 @@
 //! lines of the cache: its rows may all fall into one set of the first cache, and what is written by halves is fetched twice.
 use super::many::{Many, Need};
 use super::panels::{
-    at, convert, distances, exp_all, in_panels, row, row_mut, rows_of, rows_of_mut, set_size, Pool, Set, SqrtOf,
-    WIDTH,
+    at, convert, distances, exp_all, in_panels, row, row_mut, rows_of, rows_of_mut, set_size, Pool, Set,
+    SqrtOf, WIDTH,
 };
 use super::weighted::{accumulate, gather, scatter, take_lines, turn, Line, ROWS};
 use lanes::{transpose, F64x2, Lanes, Mask, Real};
