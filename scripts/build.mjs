@@ -169,7 +169,7 @@ function checkPlace(bytes, part) {
 }
 
 /**
- * Whether nothing in a module that is published can panic: what can has the place in its source among the constants.
+ * Whether nothing in a module of the core that is published can panic: what can has the place in its source among the constants.
  *
  * @param {Buffer} bytes @param {string | undefined} part
  */

@@ -20,7 +20,7 @@ fuzz_target!(|bytes: &[u8]| {
     let length = d.length(36);
     let p = match op {
         Some(Op::Cdist | Op::CdistSelf) => {
-            [d.option(&[2.0, 1.0, 1.5, 3.0, f64::INFINITY]), 0.0, 0.0, 0.0, 0.0]
+            [d.option(&[2.0, 1.0, 1.5, 3.0, 9.0, f64::INFINITY]), 0.0, 0.0, 0.0, 0.0]
         }
         Some(Op::BatchTriplet) => [
             d.option(&[0.0, 1.0, 2.0]),

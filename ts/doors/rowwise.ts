@@ -42,19 +42,28 @@ function bytesOf({ dtype }: Call): number {
   return dtype === "float32" ? 4 : 8;
 }
 
-/** Whether the kernel that takes several rows at a time takes these, and is faster (measured). */
-function goInStrips({ dtype, op, parameters }: Call, plan: Plan, at: Eight): boolean {
-  const { rows, columns, inner } = plan;
+/** Up to how many columns the kernel that takes several rows at a time is faster (measured). */
+function mostColumns({ op }: Call, { rows, columns, inner }: Plan, withGradient: boolean): number {
+  // nothing has to be turned
+  if (inner % 4 === 0) return 128;
+  if (inner > 1 || rows < 4) return 0;
+  if (op < LOG_SOFTMAX) return rows < 8 ? 28 : 100;
+  if (rows < 8) return 0;
+  if (op === LOG_SOFTMAX) return withGradient ? 60 : 100;
+  // rows of whole vectors are quick one at a time
+  return columns % 4 === 0 ? 28 : 64;
+}
+
+/** Whether that kernel takes these rows, and is faster. */
+function goInStrips(call: Call, plan: Plan, at: Eight): boolean {
+  const { dtype, op, parameters } = call;
   const [, labels, , weight, , gradInput, , upstream] = at;
-  const isMapping = op > LOG_SUM_EXP;
-  const isTaken = isMapping
-    ? gradInput === 0 || upstream !== 0
-    : op === LOG_SUM_EXP || (op === CROSS_ENTROPY && labels !== 0 && (parameters[1] === 0 || weight === 0));
-  const few = isMapping ? 0 : 28;
-  const ofLogarithms = !isMapping || gradInput === 0 ? 100 : 60;
-  const many = op <= LOG_SOFTMAX ? ofLogarithms : columns % 4 === 0 ? 36 : 64;
-  const most = inner % 4 === 0 ? 128 : inner > 1 || rows < 4 ? 0 : rows < 8 ? few : many;
-  return isTaken && dtype === "float32" && columns <= most;
+  const withGradient = gradInput !== 0;
+  const isTaken =
+    op >= LOG_SOFTMAX
+      ? !withGradient || upstream !== 0
+      : op === LOG_SUM_EXP || (op === CROSS_ENTROPY && labels !== 0 && (parameters[1] === 0 || weight === 0));
+  return isTaken && dtype === "float32" && plan.columns <= mostColumns(call, plan, withGradient);
 }
 
 /** Runs a kernel: on rows as they stand, or where it does not take them so, on rows brought together. */

@@ -207,14 +207,14 @@ fn functions_in_strips_have_the_bits_of_rows() {
     for (columns, rows) in widths.into_iter().flat_map(|n| [1, 3, 4, 9, 70, 131].map(|rows| (n, rows))) {
         for (op, is_odd, with_gradient) in [Op::Softmax, Op::LogSoftmax]
             .into_iter()
-            .flat_map(|op| [(op, false, true), (op, true, true), (op, false, false)])
+            .flat_map(|op| [(op, false, true), (op, true, true), (op, false, false), (op, true, false)])
         {
             let size = rows * columns;
             let mut numbers = |spread: f32| (0..size).map(|_| spread * random()).collect::<Vec<f32>>();
             let (mut input, mut upstream) = (numbers(20.0), numbers(2.0));
-            for array in [&mut input, &mut upstream] {
-                for (i, x) in array.iter_mut().enumerate().skip(5).step_by(3 * columns + 1).filter(|_| is_odd)
-                {
+            // some rows with one of them, some with the other, some with both
+            for (array, step) in [(&mut input, 3 * columns + 1), (&mut upstream, 2 * columns + 1)] {
+                for (i, x) in array.iter_mut().enumerate().skip(step % 5).step_by(step).filter(|_| is_odd) {
                     *x = odd[i % 5];
                 }
             }
@@ -241,7 +241,7 @@ fn functions_in_strips_have_the_bits_of_rows() {
             };
             let expected = run_with(&mut |r| run::<F32x4>(op, r));
             for columns_of_room in [1, 40] {
-                let mut room = vec![f32::NAN; 12 * columns.next_multiple_of(4) * columns_of_room];
+                let mut room = vec![f32::NAN; (8 * columns_of_room + 4) * columns.next_multiple_of(4)];
                 let actual = run_with(&mut |r| strips::run(op, r, &mut room));
                 for (actual, expected) in actual.iter().zip(&expected) {
                     for (i, (&a, &b)) in actual.iter().zip(expected).enumerate() {
@@ -255,14 +255,23 @@ fn functions_in_strips_have_the_bits_of_rows() {
 
 #[test]
 fn strips_refuse_what_they_do_not_take() {
-    for (op, inner, with_upstream, with_room) in [
-        (Op::Softmax, 1, false, true),
-        (Op::LogSoftmax, 1, false, true),
-        (Op::Softmax, 4, true, true),
-        (Op::Softmax, 1, true, false),
-        (Op::NllLoss, 1, true, true),
+    let fitting = (1, 24, 0.0, 48);
+    for (op, (inner, upstream, smoothing, room), fits) in [
+        (Op::Softmax, fitting, true),
+        (Op::Softmax, (1, 0, 0.0, 48), false),
+        (Op::Softmax, (4, 24, 0.0, 48), false),
+        (Op::Softmax, (1, 24, 0.1, 48), false),
+        (Op::Softmax, (1, 24, 0.0, 47), false),
+        (Op::LogSoftmax, (1, 24, 0.0, 32), true),
+        (Op::LogSoftmax, (1, 0, 0.0, 32), false),
+        (Op::LogSumExp, (4, 8, 0.0, 32), true),
+        (Op::CrossEntropyLoss, (4, 8, 0.1, 32), true),
+        (Op::NllLoss, (1, 8, 0.0, 48), false),
+        (Op::MultiMarginLoss, (1, 8, 0.0, 48), false),
+        (Op::MultiLabelMarginLoss, (1, 8, 0.0, 48), false),
     ] {
-        let (mut values, mut grad) = ([9.0; 24], [9.0; 24]);
+        let mut values = vec![9.0; if op.is_mapping() { 24 } else { 8 }];
+        let mut grad = [9.0; 24];
         let sum = strips::run(
             op,
             &mut Rows {
@@ -270,20 +279,21 @@ fn strips_refuse_what_they_do_not_take() {
                 columns: 3,
                 inner,
                 input: &[0.5; 24],
-                labels: if op == Op::NllLoss { &[0; 8] } else { &[] },
+                labels: &vec![0; 8 * op.labels(3)],
                 target: &[],
                 weight: &[],
                 values: &mut values,
                 grad_input: &mut grad,
                 grad_target: &mut [],
-                upstream: if with_upstream { &[1.0; 24] } else { &[] },
+                upstream: &vec![1.0; upstream],
                 scale: 1.0,
-                p: [0.0; 2],
+                p: [if op == Op::CrossEntropyLoss { -100.0 } else { 0.0 }, smoothing],
             },
-            &mut vec![0.0; if with_room { 96 } else { 47 }],
+            &mut vec![0.0; room],
         );
-        assert!(sum.is_nan(), "{op:?}");
-        assert!(values.iter().chain(&grad).all(|&x| x == 9.0), "{op:?}");
+        assert_eq!(!sum.is_nan(), fits, "{op:?} {inner} {upstream} {smoothing} {room}");
+        let is_written = values.iter().chain(&grad).any(|&x| x != 9.0);
+        assert_eq!(is_written, fits, "{op:?} {inner} {upstream} {smoothing} {room}");
     }
 }
 

@@ -180,7 +180,7 @@ pub trait Lanes:
     fn ne(self, other: Self) -> Self::Mask;
     /// Lane by lane `yes` where the mask is set, else `no`.
     fn select(mask: Self::Mask, yes: Self, no: Self) -> Self;
-    /// Lane by lane `x` where the mask is set, else 0: one instruction, of which [`Lanes::select`] is three.
+    /// Lane by lane `x` where the mask is set, else 0: one instruction, where [`Lanes::select`] is three on x86.
     fn keep(mask: Self::Mask, x: Self) -> Self;
     /// The bits of the numbers.
     fn to_bits(self) -> Self::Ints;

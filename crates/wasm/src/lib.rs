@@ -26,7 +26,7 @@ pub mod vectors;
 #[cfg(feature = "many")]
 pub mod vectors_many;
 
-/// Nothing is formatted: a panic, which the kernels are written not to reach, is a trap.
+/// Nothing is formatted: a panic would be a trap, but scripts/build.mjs refuses a core that can panic.
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo) -> ! {

@@ -28,6 +28,7 @@ pub fn exp<L: Lanes>(x: &mut [L::Array], to: &mut [L::Array]) {
     for (x, to) in x.iter_mut().zip(to.iter_mut()) {
         let (r, n) = L::from_array(x).exp_begun();
         r.store(to);
+        // whatever these are as numbers, only moved
         L::from_bits(n).store(x);
     }
     for (n, to) in x.iter().zip(to) {

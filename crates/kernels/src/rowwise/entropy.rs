@@ -1,6 +1,6 @@
 //! Cross-entropy between a row of logits and a class or probabilities, and the negative log-likelihood alone.
 use super::softmax::{exponentials, multiply, sum_below};
-use super::{factor, no_class, only, sweep, Row, Rows};
+use super::{factor, no_class, sweep, Row, Rows};
 use lanes::{F64x2, Lanes, Real};
 
 /// -sum_c q_c log softmax(x)_c with q_c = w_c ((1 - s) t_c + s / C); t is the target, or 1 at the label and 0 elsewhere.
@@ -28,6 +28,7 @@ pub fn cross_entropy_loss<L: Lanes>(row: &mut Row<L::Scalar>) -> f64 {
     }
     let count = row.x.len() as f64;
     let spread = smoothing / count;
+    // without weights all classes have the same share, so the sum of their logarithms is that of the numbers less as many logarithms
     if label.is_some() && (spread == 0.0 || row.weight.is_empty()) {
         let mut less = 0.0;
         if spread != 0.0 {
@@ -45,9 +46,9 @@ pub fn cross_entropy_loss<L: Lanes>(row: &mut Row<L::Scalar>) -> f64 {
         let (mut values, mut masses) = (F64x2::zero(), F64x2::zero());
         let (target, weight) = ((row.target, zero), (row.weight, one));
         sweep(n, [(row.x, zero), target, weight], [&mut *row.grad_target], |live, [x, t, w]: [L; 3], _| {
-            let soft = only(live, (t * keep + spread) * w);
+            let soft = L::keep(live, (t * keep + spread) * w);
             let log_p = x - max - log;
-            values = only(soft.ne(L::zero()), soft * log_p).add_to_f64(values);
+            values = L::keep(soft.ne(L::zero()), soft * log_p).add_to_f64(values);
             masses = soft.add_to_f64(masses);
             [upstream * w * log_p]
         });

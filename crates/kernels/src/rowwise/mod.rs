@@ -225,12 +225,6 @@ fn places<L: Lanes>() -> L {
     L::from_lanes(|i| L::Scalar::from_f64(i as f64))
 }
 
-/// x where the mask is set, else 0.
-#[inline(always)]
-fn only<L: Lanes>(mask: L::Mask, x: L) -> L {
-    L::select(mask, x, L::zero())
-}
-
 /// How many vectors a row of `n` numbers takes.
 #[inline(always)]
 pub(crate) fn vectors<L: Lanes>(n: usize) -> usize {

@@ -106,7 +106,7 @@ fn apart<L: Lanes>(x: &[L::Scalar], max: L, factor: L, behind: L::Scalar) -> f64
     for i in 0..vectors::<L>(x.len()) {
         let x = load::<L>(x, i, behind);
         let is_one = x.eq(max);
-        ones = L::select(is_one, L::one(), L::zero()).add_to_f64(ones);
+        ones = L::keep(is_one, L::one()).add_to_f64(ones);
         rest = L::select(is_one, L::zero(), exp2_down((x - max) * factor)).add_to_f64(rest);
     }
     ones.sum() + rest.sum()

@@ -91,7 +91,7 @@ fn add_up(column: &[Vector], n: usize, totals: &mut [f64; WIDTH]) {
         for square in column.as_chunks::<WIDTH>().0 {
             let others = square.map(|e| {
                 let e = F32x4::from_array(&e);
-                ones = ones + F32x4::select(e.eq(one), one, zero);
+                ones = ones + F32x4::keep(e.eq(one), one);
                 F32x4::select(e.eq(one), zero, e)
             });
             add(&mut sums, transpose(others));
@@ -111,8 +111,8 @@ struct Known {
     total: [f64; ROWS],
     log: [f64; ROWS],
     /// The sums of the numbers less the largest, where they are smoothed.
-    below: [f64; ROWS],
-    /// What multiplies the exponentials, what is taken off at all classes, and at the label.
+    gaps: [f64; ROWS],
+    /// What multiplies the exponentials, what is taken off at all classes, and at the label; before that the exponents of the sums.
     by: [f32; ROWS],
     less: [f32; ROWS],
     off: [f64; ROWS],
@@ -194,7 +194,7 @@ impl Strip {
     ) {
         let (n, height) = (self.n.get(), self.height.get());
         let mut is_finite = true;
-        let largest = known.max.as_chunks_mut().0.iter_mut().zip(known.below.as_chunks_mut().0);
+        let largest = known.max.as_chunks_mut().0.iter_mut().zip(known.gaps.as_chunks_mut().0);
         for (column, (max, sums)) in room.chunks_exact_mut(height).zip(largest) {
             *max = below(column.get_mut(..n).unwrap_or(&mut []));
             is_finite &= F32x4::from_array(max).abs().lt(F32x4::splat(f32::INFINITY)).all();
@@ -245,11 +245,11 @@ impl Strip {
         known: &mut Known,
         mut sum: f64,
     ) -> f64 {
-        let Known { max, total, log, below, by, less, off } = known;
+        let Known { max, total, log, gaps, by, less, off } = known;
         let smoothing = r.p[1];
         let spread = smoothing / self.n.get() as f64;
-        let rows = max.iter().zip(total).zip(log).zip(below).zip(by).zip(less).zip(off);
-        for (i, ((((((max, total), log), below), by), less), off)) in rows.enumerate().take(self.count) {
+        let rows = max.iter().zip(total).zip(log).zip(gaps).zip(by).zip(less).zip(off);
+        for (i, ((((((max, total), log), gaps), by), less), off)) in rows.enumerate().take(self.count) {
             let (mut value, mut mass) = (0.0, 0.0);
             let label = r.labels.get(first + i).copied();
             let number = |c: usize| self.place(c, i).and_then(|at| r.input.get(at)).map(|&x| f64::from(x));
@@ -267,7 +267,7 @@ impl Strip {
                 mass = scale * hard;
                 let mut all = mass;
                 if spread != 0.0 {
-                    value += spread * (self.n.get() as f64 * *log - *below);
+                    value += spread * (self.n.get() as f64 * *log - *gaps);
                     all = scale * (hard + smoothing);
                     *less = (scale * spread) as f32;
                 }
@@ -404,8 +404,9 @@ pub fn run(op: Op, r: &mut Rows<f32>, room: &mut [f32]) -> f64 {
     let mapping = op.is_mapping();
     let per_value = if mapping { n } else { 1 };
     let room = F32x4::chunks_mut(room).0;
-    let (room, rest) = room.split_at_mut(room.len() / if mapping { 3 } else { 2 });
-    let (terms, products) = rest.split_at_mut_checked(room.len()).unwrap_or_default();
+    let of_products = if op == Op::Softmax && !r.grad_input.is_empty() { height.get() } else { 0 };
+    let (products, room) = room.split_at_mut_checked(of_products).unwrap_or_default();
+    let (room, terms) = room.split_at_mut(room.len() / 2);
     let most = (room.len() / height * WIDTH).min(ROWS);
     let fits = matches!(op, Op::CrossEntropyLoss | Op::LogSumExp | Op::LogSoftmax | Op::Softmax)
         && (r.p[1] == 0.0 || r.weight.is_empty() && op == Op::CrossEntropyLoss)
@@ -418,6 +419,7 @@ pub fn run(op: Op, r: &mut Rows<f32>, room: &mut [f32]) -> f64 {
         && may_be(r.values.len(), per_value)
         && may_be(r.grad_input.len(), n)
         && may_be(r.upstream.len(), per_value)
+        // all 1 flowing in is a case of its own, which rows take
         && !(mapping && r.upstream.is_empty() && !r.grad_input.is_empty());
     if !fits {
         return f64::NAN;
@@ -427,7 +429,7 @@ pub fn run(op: Op, r: &mut Rows<f32>, room: &mut [f32]) -> f64 {
         max: [0.0; ROWS],
         total: ones,
         log: zeros,
-        below: zeros,
+        gaps: zeros,
         by: [0.0; ROWS],
         less: [0.0; ROWS],
         off: zeros,

@@ -57,8 +57,9 @@ fn powers(x: &mut [[f64; 2]], p: [f64; 2]) {
     exp_all(x);
 }
 
-/// Leaves in `u`, without their signs, what the slopes of a vector's distance to one of four are in proportion to, and gives the sum of what these
-/// and the differences make of it: that of the powers of the differences over the largest, which is `max`, or how many are that.
+/// The slopes of a vector's distance to one of four, in `u`, without their signs and what they have in common: |d / max|^(p - 1), or 1 where
+/// a difference is the largest (p = Infinity); all 0 where nothing flows in (`by` is 0). Gives the sum of |d / max|^p, or how many are the
+/// largest.
 #[inline(never)]
 fn bend(
     p: f64,
@@ -70,6 +71,7 @@ fn bend(
     u: &mut [Fours],
 ) -> f64 {
     let (zero, one, largest) = (F64x2::zero(), F64x2::one(), F64x2::splat(max));
+    // spares checks
     let lane = lane % FOUR;
     let mut sum = zero;
     // with p = 1 all slopes are 1 and stay so
@@ -259,7 +261,8 @@ fn slopes(
             let y = row(second, four, n);
             let mut distances = [0.0; FOUR];
             measure(p == 1.0, x, y, &mut distances);
-            let mut by = [0.0; FOUR];
+            // where no slopes are wanted, none has to be cleared
+            let mut by = [if wanted { 0.0 } else { 1.0 }; FOUR];
             let (from, end) = (first.max(four * FOUR), columns.min((four + 1) * FOUR));
             if wanted || is_power {
                 let mut roots = [[0.0; 2]; FOUR];
