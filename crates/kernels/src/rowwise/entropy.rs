@@ -1,6 +1,6 @@
 //! Cross-entropy between a row of logits and a class or probabilities, and the negative log-likelihood alone.
 use super::softmax::{exponentials, multiply, sum_below};
-use super::{factor, no_class, sweep, Row, Rows};
+use super::{factor, no_class, only, sweep, Row, Rows};
 use lanes::{F64x2, Lanes, Real};
 
 /// -sum_c q_c log softmax(x)_c with q_c = w_c ((1 - s) t_c + s / C); t is the target, or 1 at the label and 0 elsewhere.
@@ -46,9 +46,9 @@ pub fn cross_entropy_loss<L: Lanes>(row: &mut Row<L::Scalar>) -> f64 {
         let (mut values, mut masses) = (F64x2::zero(), F64x2::zero());
         let (target, weight) = ((row.target, zero), (row.weight, one));
         sweep(n, [(row.x, zero), target, weight], [&mut *row.grad_target], |live, [x, t, w]: [L; 3], _| {
-            let soft = L::keep(live, (t * keep + spread) * w);
+            let soft = only(live, (t * keep + spread) * w);
             let log_p = x - max - log;
-            values = L::keep(soft.ne(L::zero()), soft * log_p).add_to_f64(values);
+            values = only(soft.ne(L::zero()), soft * log_p).add_to_f64(values);
             masses = soft.add_to_f64(masses);
             [upstream * w * log_p]
         });

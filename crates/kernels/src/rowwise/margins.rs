@@ -1,5 +1,5 @@
 //! Margin losses of a row of scores: multi-class, multi-label, and the soft multi-label one.
-use super::{factor, load, no_class, places, store, sweep, vectors, Row};
+use super::{factor, load, no_class, only, places, store, sweep, vectors, Row};
 use lanes::{F64x2, Lanes, Real};
 
 /// 1/C sum over c != y of w_y max(0, margin - x_y + x_c)^p; at the kink the slope is 0. NaN counts as a violation.
@@ -19,8 +19,8 @@ pub fn multi_margin_loss<L: Lanes>(row: &mut Row<L::Scalar>) -> f64 {
         let (v, slope) = if p == 1.0 { (z, L::one()) } else { (z * z, z + z) };
         let passive = z.le(zero) | is_column::<L>(i, label);
         let gradient = L::select(passive, zero, slope * factor);
-        value = L::keep(live, L::select(passive, zero, v)).add_to_f64(value);
-        pull = L::keep(live, gradient).add_to_f64(pull);
+        value = only(live, L::select(passive, zero, v)).add_to_f64(value);
+        pull = only(live, gradient).add_to_f64(pull);
         i += 1;
         [gradient]
     });
@@ -47,7 +47,7 @@ pub fn multi_label_margin_loss<L: Lanes>(row: &mut Row<L::Scalar>) -> f64 {
     for i in 0..vectors::<L>(n) {
         let x = load::<L>(row.x, i, L::Scalar::ZERO);
         // 1 outside of the set, 0 inside and behind the end of the row
-        let mut outside = L::keep(places::<L>().lt(L::of((n - i * L::COUNT) as f64)), one);
+        let mut outside = only(places::<L>().lt(L::of((n - i * L::COUNT) as f64)), one);
         for &j in members {
             outside = L::select(is_column::<L>(i, j), zero, outside);
         }
@@ -81,7 +81,7 @@ pub fn multi_label_soft_margin_loss<L: Lanes>(row: &mut Row<L::Scalar>) -> f64 {
         // softplus(x) - t x, without overflow
         let v = L::select(x.lt(zero), zero, x) - t * x + e.ln_1p_unit();
         let sigmoid = L::select(x.lt(zero), e, one) / (one + e);
-        value = L::keep(live, weight * v).add_to_f64(value);
+        value = only(live, weight * v).add_to_f64(value);
         [scale * weight * (sigmoid - t)]
     });
     value.sum() / n as f64

@@ -225,6 +225,13 @@ fn places<L: Lanes>() -> L {
     L::from_lanes(|i| L::Scalar::from_f64(i as f64))
 }
 
+/// x where the mask is set, else 0. With [`Lanes::keep`] multi-margin loss takes 1.4 times as long (measured): this is left out where all
+/// of the mask is known.
+#[inline(always)]
+fn only<L: Lanes>(mask: L::Mask, x: L) -> L {
+    L::select(mask, x, L::zero())
+}
+
 /// How many vectors a row of `n` numbers takes.
 #[inline(always)]
 pub(crate) fn vectors<L: Lanes>(n: usize) -> usize {
