@@ -417,6 +417,30 @@ for (const engine of ENGINES) {
       expect(values(logSumExp, [[Infinity, 0]])).toEqual([Infinity]);
       expect(values(logSumExp, [[Infinity, -Infinity]])).toEqual([Infinity]);
       expect(values(crossEntropyLoss, [[Infinity, 0]], [1])).toEqual([Infinity]);
+      expect(values(softmax, [[Infinity, 0]])).toEqual([Number.NaN, 0]);
+      expect(values(logSoftmax, [[Infinity, 0]])).toEqual([Number.NaN, -Infinity]);
+    });
+    check("soft margins of labels at infinite logits: no share, no loss", () => {
+      const x = [Infinity, Infinity, Infinity, -Infinity, -Infinity, -Infinity].map((v) => [v, 0]);
+      const target = [0, 1, 0.5, 0, 1, 0.5].map((t) => [t, 0]);
+      const rest = Math.LN2 / 2;
+      expectClose(
+        values(multiLabelSoftMarginLoss, x, target, NONE),
+        [Infinity, rest, Infinity, rest, Infinity, Infinity],
+        1e-15,
+        "value",
+      );
+      const of = slopes(multiLabelSoftMarginLoss, x, target, NONE).filter((_, i) => i % 2 === 0);
+      expect(of.map((slope) => slope + 0)).toEqual([0.5, 0, 0.25, 0, -0.5, -0.25]);
+    });
+    check("soft margins of labels keep the digits of slopes that are nearly 0", () => {
+      const x = Float32Array.of(30, -30, 17, -17);
+      const expected = [30, 30, 17, 17].map((z) => -1 / (1 + Math.exp(z)) / 4);
+      const of = slopes(multiLabelSoftMarginLoss, x, [1, 0, 1, 0]);
+      for (const [i, e] of expected.entries()) {
+        const ratio = (of[i] as number) / (i % 2 === 0 ? e : -e);
+        expect(Math.abs(ratio - 1)).toBeLessThan(1e-6);
+      }
     });
     check("-1 in the first place of a row of labels: the set is empty", () => {
       const x = [
@@ -469,6 +493,19 @@ for (const engine of ENGINES) {
       expect(values(multiMarginLoss, x, [0])).toEqual([Number.NaN]);
       expect(values(multiLabelMarginLoss, x, [[0]])).toEqual([Number.NaN]);
       expect(values(nllLoss, x, [0])).toEqual([Number.NaN]);
+    });
+    check("what has no share is not looked at: ignored rows, classes of weight 0", () => {
+      const x = [
+        [1, 2],
+        [Number.NaN, Infinity],
+      ];
+      const smooth = { labelSmoothing: 0.5 };
+      expect(values(crossEntropyLoss, x, [0, -100], smooth)).toEqual(
+        values(crossEntropyLoss, x.slice(0, 1), [0], smooth),
+      );
+      expect(slopes(crossEntropyLoss, x, [0, -100], smooth).slice(2)).toEqual([0, 0]);
+      const weight = [1, 0];
+      expect(values(crossEntropyLoss, [[0, -Infinity]], [0], { ...smooth, weight })).toEqual([0]);
     });
     check("float32 stays float32, whatever the labels are", () => {
       const x = tensor(Float32Array.of(1, 2, 3, 4), [2, 2]);

@@ -145,24 +145,24 @@ export const multiMarginLoss: RowwiseReference = margins;
 export const multiLabelMarginLoss: RowwiseReference = margins;
 
 /** -1/C sum_c w_c (t_c log sigmoid(x_c) + (1 - t_c) log sigmoid(-x_c)). */
-export const multiLabelSoftMarginLoss: RowwiseReference = (
-  { columns },
-  [x, , target, weight, , gradInput],
-) => {
-  return (_row, first, upstream) => {
+export const multiLabelSoftMarginLoss: RowwiseReference =
+  ({ columns }, [x, , target, weight, , gradInput]) =>
+  (_row, first, upstream) => {
     let value = 0;
     for (let c = 0; c < columns; c++) {
       const z = x[first + c] as number;
       const t = (target as FloatArray)[first + c] as number;
       const w = (weight?.[c] ?? 1) / columns;
       const e = Math.exp(-Math.abs(z));
-      // softplus(z) - t z, without overflow
-      value += w * (Math.max(z, 0) - t * z + Math.log1p(e));
-      if (gradInput !== undefined) gradInput[first + c] = upstream * w * ((z >= 0 ? 1 : e) / (1 + e) - t);
+      const slope = e / (1 + e);
+      const against = z >= 0 ? 1 - t : t;
+      // what has no share adds nothing, even where |z| is infinite
+      value += w * ((against === 0 ? 0 : against * Math.abs(z)) + Math.log1p(e));
+      if (gradInput !== undefined)
+        gradInput[first + c] = upstream * w * (z >= 0 ? against - slope : slope - against);
     }
     return value;
   };
-};
 
 /** log sum_c exp(x_c); the gradient is the softmax. */
 export const logSumExp: RowwiseReference =

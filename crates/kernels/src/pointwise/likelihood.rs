@@ -12,14 +12,14 @@ pub fn kl_div_loss<L: Lanes>(block: &mut Block<L>) {
         block.prepare(0, functions::exp::<L>, |[_, t]: [L; 2], []| t);
         block.each(|[x, t]: [L; 2], [q]| {
             let gap = t - x;
-            let no_share = q.eq(zero);
-            (L::select(no_share, zero, q * gap), [-q, L::select(no_share, zero, q * (gap + one))])
+            let has_share = q.ne(zero);
+            (L::keep(has_share, q * gap), [-q, L::keep(has_share, q * (gap + one))])
         });
     } else {
         block.prepare(0, functions::ln::<L>, |[_, t]: [L; 2], []| t);
         block.each(|[x, t]: [L; 2], [log_t]| {
             let gap = log_t - x;
-            (L::select(t.eq(zero), zero, t * gap), [-t, gap + one])
+            (L::keep(t.ne(zero), t * gap), [-t, gap + one])
         });
     }
 }
@@ -36,7 +36,7 @@ pub fn poisson_nll_loss<L: Lanes>(block: &mut Block<L>) {
     let until = if is_full { one } else { L::splat(L::Scalar::INFINITY) };
     let stirling = |t: L, log_t: L| {
         let value = (t + L::of(0.5)) * log_t - t + L::of(HALF_LN_2_PI);
-        L::select(t.le(until), L::zero(), value)
+        L::keep(!t.le(until), value)
     };
     if is_log {
         block.prepare(0, functions::exp::<L>, |[x]: [L; 1], []| x);

@@ -7,7 +7,7 @@ pub fn margin_ranking_loss<L: Lanes>(block: &mut Block<L>) {
     let (zero, margin) = (L::zero(), block.p(0));
     block.each(|[x1, x2, t]: [L; 3], []| {
         let z = margin - t * (x1 - x2);
-        let slope = L::select(zero.le(z), t, zero);
+        let slope = L::keep(zero.le(z), t);
         (z.max(zero), [-slope, slope])
     });
 }
@@ -18,7 +18,7 @@ pub fn hinge_embedding_loss<L: Lanes>(block: &mut Block<L>) {
     block.each(|[x, t]: [L; 2], []| {
         let is_alike = t.eq(one);
         let z = margin - x;
-        let apart = L::select(zero.le(z), -one, zero);
+        let apart = L::keep(zero.le(z), -one);
         (L::select(is_alike, x, z.max(zero)), [L::select(is_alike, one, apart)])
     });
 }

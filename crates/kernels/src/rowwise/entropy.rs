@@ -48,7 +48,7 @@ pub fn cross_entropy_loss<L: Lanes>(row: &mut Row<L::Scalar>) -> f64 {
         sweep(n, [(row.x, zero), target, weight], [&mut *row.grad_target], |live, [x, t, w]: [L; 3], _| {
             let soft = only(live, (t * keep + spread) * w);
             let log_p = x - max - log;
-            values = only(soft.ne(L::zero()), soft * log_p).add_to_f64(values);
+            values = L::keep(soft.ne(L::zero()), soft * log_p).add_to_f64(values);
             masses = soft.add_to_f64(masses);
             [upstream * w * log_p]
         });

@@ -49,14 +49,14 @@ pub fn multi_label_margin_loss<L: Lanes>(row: &mut Row<L::Scalar>) -> f64 {
         // 1 outside of the set, 0 inside and behind the end of the row
         let mut outside = only(places::<L>().lt(L::of((n - i * L::COUNT) as f64)), one);
         for &j in members {
-            outside = L::select(is_column::<L>(i, j), zero, outside);
+            outside = L::keep(!is_column::<L>(i, j), outside);
         }
         let mut count = zero;
         for &j in members {
             let z = one - L::splat(row.x.get(j as usize).copied().unwrap_or_default()) + x;
-            let passive = z.le(zero) | outside.eq(zero);
-            value = L::select(passive, zero, z).add_to_f64(value);
-            let violations = L::select(passive, zero, one);
+            let active = !(z.le(zero) | outside.eq(zero));
+            value = L::keep(active, z).add_to_f64(value);
+            let violations = L::keep(active, one);
             count = count + violations;
             if let Some(to) = row.grad.get_mut(j as usize) {
                 *to = *to - violations.sum();
@@ -77,12 +77,14 @@ pub fn multi_label_soft_margin_loss<L: Lanes>(row: &mut Row<L::Scalar>) -> f64 {
     let mut value = F64x2::zero();
     let x = [(row.x, L::Scalar::ZERO), (row.target, L::Scalar::ZERO), (row.weight, L::Scalar::ONE)];
     sweep(n, x, [&mut *row.grad], |live, [x, t, weight]: [L; 3], _| {
+        let is_negative = x.lt(zero);
         let e = (-x.abs()).exp_flushed();
-        // softplus(x) - t x, without overflow
-        let v = L::select(x.lt(zero), zero, x) - t * x + e.ln_1p_unit();
-        let sigmoid = L::select(x.lt(zero), e, one) / (one + e);
+        // the loss is log(1 + e) on the side that x is on, and |x| more on the other; what has no share adds nothing
+        let against = L::select(is_negative, t, one - t);
+        let v = L::keep(against.ne(zero), against * x.abs()) + e.ln_1p_unit();
+        let slope = against - e / (one + e);
         value = only(live, weight * v).add_to_f64(value);
-        [scale * weight * (sigmoid - t)]
+        [scale * weight * L::select(is_negative, -slope, slope)]
     });
     value.sum() / n as f64
 }

@@ -107,7 +107,7 @@ fn apart<L: Lanes>(x: &[L::Scalar], max: L, factor: L, behind: L::Scalar) -> f64
         let x = load::<L>(x, i, behind);
         let is_one = x.eq(max);
         ones = L::keep(is_one, L::one()).add_to_f64(ones);
-        rest = L::select(is_one, L::zero(), exp2_down((x - max) * factor)).add_to_f64(rest);
+        rest = L::keep(!is_one, exp2_down((x - max) * factor)).add_to_f64(rest);
     }
     ones.sum() + rest.sum()
 }
