@@ -70,7 +70,8 @@ export interface CtcOptions {
  *
  * A target that the input cannot emit (longer than it, counting one more step between two labels that are alike, or of
  * probability 0) has loss Infinity and gradient NaN, or 0 and 0 with `zeroInfinity`. A step that has NaN, +Infinity or nothing
- * but -Infinity makes loss and gradient of its sample NaN. Other samples are not touched by either.
+ * but -Infinity makes loss and gradient of its sample NaN, with `zeroInfinity` too. Other samples are not touched by either. A logit of
+ * -Infinity is a class of probability 0, and has gradient 0 (PyTorch: NaN at its step).
  *
  * @throws RangeError `RANK`, `SHAPE`: shapes that do not fit; `LABEL`: a target that is no class, or the blank; `LENGTH`: lengths
  * out of range; TypeError: wrong kinds.

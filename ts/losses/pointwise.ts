@@ -197,10 +197,11 @@ export interface BceOptions {
  * exact where a sigmoid saturates.
  *
  * - `input`: probabilities in [0, 1], any shape. Differentiable: `w (x - t) / max(x (1 - x), 1e-12)`.
- * - `target`: the same shape, usually in [0, 1]. Differentiable: `w (log(1 - x) - log x)`.
+ * - `target`: the same shape, usually in [0, 1] (PyTorch refuses others). Differentiable: `w (log(1 - x) - log x)`, with the
+ *   logarithms of the loss: at most 100 w, where PyTorch's gradient is infinite at an input of 0 or 1.
  *
- * @throws RangeError `RANGE`: an input outside [0, 1] (NaN is none: it flows through); `SHAPE`: shapes that differ, a weight that does
- * not broadcast; TypeError: wrong kinds.
+ * @throws RangeError `RANGE`: an input outside [0, 1] (NaN is none: it flows through; PyTorch refuses it); `SHAPE`: shapes that differ,
+ * a weight that does not broadcast; TypeError: wrong kinds.
  * @see PyTorch `nn.BCELoss`.
  * @example
  * ```ts
@@ -238,7 +239,7 @@ export interface BceWithLogitsOptions {
 /**
  * Binary cross-entropy between logits and targets: `-w (p t log s(x) + (1 - t) log s(-x))` per element, with s the sigmoid
  * and p the posWeight. Nothing overflows, whatever the logit; where a term has no share (`t = 1` or `t = 0`) it adds nothing
- * even at an infinite logit.
+ * even at an infinite logit (where PyTorch gives NaN).
  *
  * - `input`: logits, any shape. Differentiable: `w (s(x) - t)` where p is 1.
  * - `target`: the same shape, usually in [0, 1]. Differentiable: `-w x` where p is 1.
@@ -277,7 +278,7 @@ export interface KlDivOptions {
  * the reduction `"batchmean"` gives its mean over the first axis, while `"mean"` divides by the number of elements, as PyTorch.
  *
  * - `input`: log-probabilities; `target`: probabilities, or log-probabilities with `logTarget`; any shapes that broadcast together.
- *   Both differentiable: `-t` and `log t + 1 - x`, or `-exp(t)` and `exp(t) (t - x + 1)`.
+ *   Both differentiable: `-t` and `log t + 1 - x` (infinite where t is 0; PyTorch: NaN), or `-exp(t)` and `exp(t) (t - x + 1)`.
  *
  * @throws RangeError `SHAPE`: shapes that do not broadcast; TypeError: wrong kinds.
  * @see PyTorch `nn.KLDivLoss`; Kullback and Leibler, On Information and Sufficiency, 1951.
@@ -334,7 +335,8 @@ export const poissonNllLoss: Loss<[input: Input, target: Input], "input", Poisso
   });
 
 /**
- * Soft margin (logistic) loss: `log(1 + exp(-t x))` per element, without overflow.
+ * Soft margin (logistic) loss: `log(1 + exp(-t x))` per element, without overflow (PyTorch gives Infinity, with gradient NaN, where
+ * exp(-t x) overflows).
  *
  * - `input`: scores, any shape. Differentiable: `-t s(-t x)`, with s the sigmoid.
  * - `target`: 1 or -1 (other numbers are taken as they are), in a shape that broadcasts to the input's.
@@ -365,7 +367,8 @@ export interface SigmoidFocalOptions {
 /**
  * Focal loss on logits: binary cross-entropy that pays less attention to what is predicted well, `a q^gamma BCE(x, t)` per
  * element, with s the sigmoid, `q = s(x) (1 - t) + s(-x) t` how far the prediction is off and `a = alpha t + (1 - alpha) (1 - t)`.
- * With gamma 0 and alpha -1 it is {@link bceWithLogitsLoss}.
+ * With gamma 0 and alpha -1 it is {@link bceWithLogitsLoss}. Nothing overflows; an infinite logit has the loss that it tends to, 0 or
+ * Infinity (torchvision: NaN).
  *
  * - `input`: logits, any shape. Differentiable: `a (q^gamma (s(x) - t) + gamma q^(gamma - 1) (1 - 2 t) s(x) s(-x) BCE(x, t))`.
  * - `target`: the same shape, 0 or 1 or between.

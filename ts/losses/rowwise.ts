@@ -140,7 +140,10 @@ const ignoreIndex = /* @__PURE__ */ number(-100, { least: -INT32, most: INT32 - 
 export interface CrossEntropyOptions {
   /** One factor per class, [C]. Default: all 1. */
   weight?: Input | undefined;
-  /** A target that is passed over: it adds nothing and has no gradient. Default -100. */
+  /**
+   * A class index that is passed over: it adds nothing and has no gradient. Default -100. With probabilities it says nothing (where
+   * PyTorch refuses one that is not negative).
+   */
   ignoreIndex?: number | undefined;
   /** How much of the target's probability is spread over all classes, in [0, 1]. Default 0. */
   labelSmoothing?: number | undefined;
@@ -158,6 +161,10 @@ export interface CrossEntropyOptions {
  * - `target`: class indices (whole numbers in [0, C) or `ignoreIndex`) in the shape of `input` without C: [N], [N, d1, ..., dk]
  *   or a number. Or probabilities in the shape of `input`, then differentiable as well: `-(1 - s) w_c log softmax(x)_c`. They
  *   are not checked to add up to one.
+ *
+ * A class that has no share in the target, or weight 0, adds nothing even where its logit is -Infinity (PyTorch: NaN with
+ * probabilities, `labelSmoothing` or weight 0), nor does a target that is ignored, whatever its row holds (PyTorch: NaN in its gradient
+ * where that is NaN). A row with +Infinity: see {@link softmax}.
  *
  * With `reduction: "none"` there is a loss per target: the shape of `input` without C.
  *
@@ -232,8 +239,9 @@ export interface MultiMarginOptions {
 /**
  * Multi-class margin (hinge) loss: `1/C sum over c != y of w_y max(0, margin - x_y + x_c)^p` for a row x and class y.
  *
- * - `input`: scores, [N, C] or [C]. Differentiable; at the kink the gradient is 0.
- * - `target`: class indices [N], whole numbers in [0, C).
+ * - `input`: scores, [N, C] or [C]. Differentiable; at the kink the gradient is 0. NaN makes the loss of its row NaN (PyTorch passes
+ *   over it).
+ * - `target`: class indices [N], whole numbers in [0, C); for one row [C] a number.
  *
  * @throws RangeError `SHAPE`, `RANK`: shapes that do not fit; `LABEL`: a target that is no class; TypeError: wrong kinds.
  * @see PyTorch `nn.MultiMarginLoss`; Crammer and Singer, On the Algorithmic Implementation of Multiclass Kernel-based Vector
@@ -261,7 +269,8 @@ export const multiMarginLoss: Loss<[input: Input, target: Input], "input", Multi
  * Multi-label margin loss: every label of a row's set must score at least 1 above every class outside of it,
  * `1/C sum over j in the set, i outside, of max(0, 1 - x_j + x_i)`.
  *
- * - `input`: scores, [N, C] or [C]. Differentiable; at the kink the gradient is 0.
+ * - `input`: scores, [N, C] or [C]. Differentiable; at the kink the gradient is 0. NaN that is compared makes the loss of its row NaN
+ *   (PyTorch passes over it).
  * - `target`: the sets: [N, C] of class indices, each row ended by its first -1 (what follows is not looked at), or ragged
  *   arrays, `[[3, 0], [], [1]]`. An empty set has loss 0.
  *
@@ -294,7 +303,8 @@ export interface MultiLabelSoftMarginOptions {
 
 /**
  * Multi-label soft margin loss: a binary cross-entropy with logits per class, averaged over the classes of a row,
- * `-1/C sum_c w_c (t_c log sigmoid(x_c) + (1 - t_c) log sigmoid(-x_c))`.
+ * `-1/C sum_c w_c (t_c log sigmoid(x_c) + (1 - t_c) log sigmoid(-x_c))`. Nothing overflows; a term that has no share (`t_c = 1` or
+ * `t_c = 0`) adds nothing even at an infinite logit (where PyTorch gives NaN).
  *
  * - `input`: logits, [N, C], or [..., C] of any rank, with a loss per row. Differentiable: `w_c (sigmoid(x_c) - t_c) / C`.
  * - `target`: numbers of the same shape, usually 0 or 1.
@@ -342,7 +352,8 @@ export const logSumExp: Mapping<[input: Input], "input"> = /* @__PURE__ */ defin
 });
 
 /**
- * log softmax over the last axis: `x - logSumExp(x)`.
+ * log softmax over the last axis: `x - logSumExp(x)`. A row with +Infinity has NaN there and -Infinity elsewhere (PyTorch: all NaN); one
+ * of nothing but -Infinity is NaN.
  *
  * - `input`, called x here: [..., C]; the value has the same shape. Differentiable: `g - softmax(x) sum(g)` with g the
  *   upstream gradient.
@@ -364,7 +375,8 @@ export const logSoftmax: Mapping<[input: Input], "input"> = /* @__PURE__ */ defi
 });
 
 /**
- * Softmax over the last axis: `exp(x - logSumExp(x))`, positive and adding up to one.
+ * Softmax over the last axis: `exp(x - logSumExp(x))`, positive and adding up to one. A row with +Infinity has NaN there and 0 elsewhere
+ * (PyTorch: all NaN); one of nothing but -Infinity is NaN.
  *
  * - `input`, called x here: [..., C]; the value has the same shape. Differentiable: `y (g - sum(g y))` with g the upstream
  *   gradient, y the value.

@@ -155,7 +155,7 @@ export interface PairwiseDistanceOptions {
  *   `d |d|^(p-2) / ||d||^(p-1)` with `d = x1 - x2 + eps`, and its negative; 0 at distance 0. For p = Infinity the slope is that of the
  *   largest difference, shared where several are.
  *
- * @throws RangeError `SHAPE`: shapes that do not broadcast; `NUMBER`: a p below 1; TypeError: wrong kinds.
+ * @throws RangeError `SHAPE`: shapes that do not broadcast, vectors of no numbers; `NUMBER`: a p below 1; TypeError: wrong kinds.
  * @see PyTorch `nn.PairwiseDistance`.
  * @example
  * ```ts
@@ -184,7 +184,7 @@ export const pairwiseDistance: Mapping<[x1: Input, x2: Input], "x1" | "x2", Pair
  *
  * There is no `dim`: of vectors of more than two axes PyTorch takes axis 1 by default, this the last.
  *
- * @throws RangeError `SHAPE`: shapes that do not broadcast; TypeError: wrong kinds.
+ * @throws RangeError `SHAPE`: shapes that do not broadcast, vectors of no numbers; TypeError: wrong kinds.
  * @see PyTorch `nn.CosineSimilarity`.
  * @example
  * ```ts
@@ -257,7 +257,7 @@ export interface TripletMarginOptions {
  * `max(0, margin + d(a, p) - d(a, n))` with `d(x, y) = ||x - y + eps||_p`. With `swap` the least of d(a, n) and d(p, n) stands for d(a, n).
  *
  * - `anchor`, `positive`, `negative`: [N, D], [D] for one triplet, or with more axes before the last; as many axes each, broadcast
- *   together. All differentiable: the gradients of the distances ({@link pairwiseDistance}) where the loss is above 0 or at its kink; 0
+ *   together (all three, before distances are taken; PyTorch: each pair for itself). All differentiable: the gradients of the distances ({@link pairwiseDistance}) where the loss is above 0 or at its kink; 0
  *   at distance 0.
  *
  * @throws RangeError `RANK`, `SHAPE`: shapes that do not fit; `NUMBER`: a margin that is not positive, a p below 1; TypeError: wrong kinds.
@@ -324,7 +324,7 @@ export interface TripletMarginWithDistanceOptions {
  * precision, whichever engine answers; it may call this library.
  *
  * - `anchor`, `positive`, `negative`: [N, D], [D] for one triplet, or with more axes before the last; as many axes each, broadcast
- *   together. All differentiable: the gradients of the distances where the loss is above 0 or at its kink.
+ *   together (all three, before distances are taken; PyTorch: each pair for itself). All differentiable: the gradients of the distances where the loss is above 0 or at its kink.
  *
  * @throws RangeError `RANK`, `SHAPE`: shapes that do not fit; `NUMBER`: a margin that is not positive; `LENGTH`: a gradient of a distance
  * that does not fit; TypeError: wrong kinds.

@@ -40,9 +40,10 @@ export interface Cdist extends Mapping<[x1: Input, x2: Input], "x1" | "x2", Cdis
  *
  * - `x1`: [N, D], `x2`: [M, D] or left out; the value is [N, M]. Both differentiable: of a pair,
  *   `d |d|^(p-2) / ||d||^(p-1)` with `d = x1_i - x2_j`, and its negative; 0 at distance 0. For p = Infinity the slope is that of the
- *   largest difference, shared where several are.
+ *   largest difference, shared where several are (PyTorch's cdist gives each of them all of it, its norms share it). NaN makes a distance
+ *   NaN at every p (PyTorch's largest difference passes over it).
  *
- * @throws RangeError `RANK`, `SHAPE`: shapes that do not fit; `NUMBER`: a p below 1; TypeError: wrong kinds.
+ * @throws RangeError `RANK`, `SHAPE`: shapes that do not fit, vectors of no numbers; `NUMBER`: a p below 1; TypeError: wrong kinds.
  * @see PyTorch `torch.cdist`.
  * @example
  * ```ts
