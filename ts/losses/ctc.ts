@@ -73,8 +73,8 @@ export interface CtcOptions {
  * but -Infinity makes loss and gradient of its sample NaN, with `zeroInfinity` too. Other samples are not touched by either. A logit of
  * -Infinity is a class of probability 0, and has gradient 0 (PyTorch: NaN at its step).
  *
- * @throws RangeError `RANK`, `SHAPE`: shapes that do not fit; `LABEL`: a target that is no class, or the blank; `LENGTH`: lengths
- * out of range; TypeError: wrong kinds.
+ * @throws RangeError `RANK`, `SHAPE`: shapes that do not fit; `LABEL`: a target that is no class, or the blank (which PyTorch takes);
+ * `LENGTH`: lengths out of range; `NUMBER`: a blank that is no class; TypeError: wrong kinds.
  * @see PyTorch `nn.CTCLoss`; Graves, Fernandez, Gomez and Schmidhuber, Connectionist Temporal Classification, 2006.
  * @example
  * ```ts

@@ -504,7 +504,8 @@ export interface HingeEmbeddingOptions {
  *
  * Their shapes broadcast together.
  *
- * @throws RangeError `RANGE`: a target other than 1 and -1; `SHAPE`: shapes that do not broadcast; TypeError: wrong kinds.
+ * @throws RangeError `RANGE`: a target other than 1 and -1 (PyTorch adds both terms for it); `SHAPE`: shapes that do not broadcast;
+ * TypeError: wrong kinds.
  * @see PyTorch `nn.HingeEmbeddingLoss`.
  * @example
  * ```ts

@@ -168,7 +168,8 @@ export interface CrossEntropyOptions {
  *
  * With `reduction: "none"` there is a loss per target: the shape of `input` without C.
  *
- * @throws RangeError `SHAPE`, `RANK`: shapes that do not fit; `LABEL`: a target that is no class; TypeError: wrong kinds.
+ * @throws RangeError `SHAPE`, `RANK`: shapes that do not fit; `LABEL`: a target that is no class; `NUMBER`: a labelSmoothing outside
+ * [0, 1], an ignoreIndex that is no 32-bit integer; TypeError: wrong kinds.
  * @see PyTorch `nn.CrossEntropyLoss`; label smoothing: Szegedy et al., Rethinking the Inception Architecture for Computer
  * Vision, 2016, section 7.
  * @example
@@ -210,7 +211,8 @@ export interface NllOptions {
  * - `target`: class indices, whole numbers in [0, C) or `ignoreIndex`, in the shape of `input` without C: [N],
  *   [N, d1, ..., dk] or a number. With `reduction: "none"` there is a loss for each.
  *
- * @throws RangeError `SHAPE`, `RANK`: shapes that do not fit; `LABEL`: a target that is no class; TypeError: wrong kinds.
+ * @throws RangeError `SHAPE`, `RANK`: shapes that do not fit; `LABEL`: a target that is no class; `NUMBER`: an ignoreIndex that is no
+ * 32-bit integer; TypeError: wrong kinds.
  * @see PyTorch `nn.NLLLoss`.
  * @example
  * ```ts

@@ -216,7 +216,8 @@ export interface CosineEmbeddingOptions {
  *   is beyond the margin.
  * - `target`: 1 or -1, [N] or one number.
  *
- * @throws RangeError `RANGE`: a target other than 1 and -1; `RANK`, `SHAPE`: shapes that do not fit; TypeError: wrong kinds.
+ * @throws RangeError `RANGE`: a target other than 1 and -1 (PyTorch takes it, with loss 0); `RANK`, `SHAPE`: shapes that do not fit;
+ * TypeError: wrong kinds.
  * @see PyTorch `nn.CosineEmbeddingLoss`.
  * @example
  * ```ts
