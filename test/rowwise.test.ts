@@ -461,6 +461,15 @@ for (const engine of ENGINES) {
       );
       expectClose(values(multiLabelMarginLoss, x, [[], [2]], NONE), [0, (0.7 + 0.8) / 3], 1e-15, "value");
     });
+    check("slopes of many labels are rounded once", () => {
+      const columns = 3000;
+      const x = Float32Array.from({ length: columns }, (_, i) => Math.sin(i * i));
+      const set = Array.from({ length: columns / 2 }, (_, i) => 2 * i);
+      const [single, double] = [x, Float64Array.from(x)].map((data) =>
+        slopes(multiLabelMarginLoss, data, set),
+      );
+      expectClose(single as number[], double as number[], 2e-7, "gradient");
+    });
     check("NaN in a row touches no other row", () => {
       for (const row of REGISTRY.filter(({ family }) => family === "rowwise")) {
         const drawn = sample(row, { seed: 5, dtype: "float64", size: 4 });

@@ -71,7 +71,7 @@ export const crossEntropyLoss: RowwiseReference = (
     let mass = 0;
     for (let c = 0; c < columns; c++) {
       const i = first + c * inner;
-      const hard = target === undefined ? (c === label ? 1 : 0) : (target[i] as number);
+      const hard = target?.[i] ?? (c === label ? 1 : 0);
       const q = ((1 - smoothing) * hard + smoothing / columns) * (weight?.[c] ?? 1);
       shares[c] = q;
       mass += q;
@@ -111,9 +111,12 @@ const margins: RowwiseReference = (
   const sets = labels as Int32Array;
   const most = sets.length / rows;
   const inside = new Uint8Array(columns);
+  // of many labels: added up in the user's array they could be rounded to single precision each time
+  const slopes = new Float64Array(columns);
   return (row, first, upstream) => {
     const set = sets.subarray(row * most, (row + 1) * most);
     inside.fill(0);
+    slopes.fill(0);
     for (const j of set) {
       if (j < 0) break;
       inside[j] = 1;
@@ -131,10 +134,11 @@ const margins: RowwiseReference = (
         const slope = upstream * factor * p;
         value += factor * z;
         pull += slope;
-        if (gradInput !== undefined) (gradInput[first + i] as number) += slope;
+        (slopes[i] as number) += slope;
       }
-      if (gradInput !== undefined) (gradInput[first + j] as number) -= pull;
+      (slopes[j] as number) -= pull;
     }
+    gradInput?.set(slopes, first);
     return value;
   };
 };
