@@ -164,7 +164,7 @@ export interface CrossEntropyOptions {
  *
  * A class that has no share in the target, or weight 0, adds nothing even where its logit is -Infinity (PyTorch: NaN with
  * probabilities, `labelSmoothing` or weight 0), nor does a target that is ignored, whatever its row holds (PyTorch: NaN in its gradient
- * where that is NaN). A row with +Infinity: see {@link softmax}.
+ * where that has NaN or +Infinity). A row with +Infinity: see {@link softmax}.
  *
  * With `reduction: "none"` there is a loss per target: the shape of `input` without C.
  *
