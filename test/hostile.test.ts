@@ -137,6 +137,41 @@ describe.each(["wasm", "js"] as const)("on the %s engine", (name) => {
       expect(Array.from(other?.data ?? [])).toEqual([7, 7]);
       other?.dispose();
     });
+    on(
+      "shapes and names are read before any array has its place: what disposes of an output later is not asked",
+      () => {
+        for (const spoilt of ["shape", "wrt"]) {
+          const value = allocate([2], "float64");
+          let isIn = false;
+          let other: library.AllocatedTensor | undefined;
+          const spoil = <T extends object>(array: T): T =>
+            new Proxy(array, {
+              get(target, key, receiver) {
+                // the slot of the value is there by now
+                if (isIn && other === undefined) {
+                  value.dispose();
+                  other = allocate([2], "float64");
+                  other.data.fill(7);
+                }
+                return Reflect.get(target, key, receiver) as unknown;
+              },
+            });
+          const out = {
+            get value() {
+              isIn = true;
+              return value;
+            },
+          };
+          const shape = spoilt === "shape" ? spoil([2]) : [2];
+          const wrt = spoilt === "wrt" ? spoil(["input"]) : ["input"];
+          const upstream = { data: Float64Array.of(1, 1), shape };
+          const answer = both("mseLoss", [1, 2], 0, { reduction: "none", wrt, upstream, out });
+          expect(Array.from(other?.data ?? [7, 7])).toEqual([7, 7]);
+          expect(Array.from(answer.value.data)).toEqual([1, 4]);
+          value.dispose();
+        }
+      },
+    );
     on("each property of an output is asked for once, and a tensor comes back itself", () => {
       let asked = 0;
       const input = {

@@ -270,7 +270,9 @@ export class Call {
     this.upstream = typeof upstream === "number" ? upstream : readOperand(name, "upstream", upstream);
     if (gradients && wrt !== undefined && !Array.isArray(wrt))
       wrongType(name, "wrt", wrt, `an array of names from ${differentiable.join(", ")}`);
-    this.wrt = gradients ? (wrt as readonly string[] | undefined) : NOTHING_WANTED;
+    // a copy, as of shapes: reading it again would run code of the caller's
+    const names = wrt as readonly string[] | undefined;
+    this.wrt = gradients ? names && [...names] : NOTHING_WANTED;
     this.out = out === undefined ? NOTHING_GIVEN : readOut(name, differentiable, out);
     this.parameters = this.options === defaults ? signature.usual : signature.numbers(this.options);
     this.scale = 1;

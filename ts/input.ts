@@ -155,10 +155,10 @@ export function readOperand(where: string, name: string, value: unknown): Operan
     // the bits of such numbers in integers, as onnxruntime hands them out
     if (type === "float16" && isTyped(data))
       fail("TYPE", where, name, `a float16 tensor on a ${tag(data)}`, "a tensor of float32 or float64");
-    const axes = shape ?? dims;
-    if (isTyped(data) && Array.isArray(axes)) {
+    const given = shape ?? dims;
+    if (isTyped(data) && Array.isArray(given)) {
       const numbers = readable(where, name, data);
-      checkShape(where, name, axes);
+      const axes = readShape(where, name, given);
       const size = sizeOf(axes);
       const length = lengthOf.call(data);
       if (size !== length)
@@ -186,12 +186,9 @@ export function readOperand(where: string, name: string, value: unknown): Operan
 /** How many rows there may be, of nothing: their number goes through the door as 32 bits. Of numbers there are never as many. */
 const MOST_ROWS = 2 ** 32 - 1;
 
-/** Checks that a shape is one. */
-export function checkShape(
-  where: string,
-  name: string,
-  shape: readonly unknown[],
-): asserts shape is readonly number[] {
+/** A copy of a shape, checked: what the caller holds may be something else when it is read again, or run code of the caller's. */
+export function readShape(where: string, name: string, shape: readonly unknown[]): readonly number[] {
+  const axes: number[] = [];
   let rows = 1;
   for (let i = 0; i < shape.length; i++) {
     const n = shape[i];
@@ -205,16 +202,12 @@ export function checkShape(
       );
     }
     if (n !== 0) rows *= n;
+    axes.push(n);
   }
-  if (rows > MOST_ROWS && shape.includes(0)) {
-    fail(
-      "SHAPE",
-      where,
-      name,
-      `of shape ${shapeText(shape as number[])}`,
-      `axes whose lengths make at most ${MOST_ROWS}`,
-    );
+  if (rows > MOST_ROWS && axes.includes(0)) {
+    fail("SHAPE", where, name, `of shape ${shapeText(axes)}`, `axes whose lengths make at most ${MOST_ROWS}`);
   }
+  return axes;
 }
 
 /**

@@ -1,7 +1,7 @@
 /** Tensors: numbers with a shape, on arrays of the user's or in the core's memory. */
 import { type Lodging, lodge } from "#engine";
 import { checkChoice, fail, shapeText, wrongType } from "./errors.js";
-import { checkShape, floats, isTyped, sizeOf } from "./input.js";
+import { floats, isTyped, readShape, sizeOf } from "./input.js";
 import { ADDRESS } from "./runtime/lodging.js";
 import type { DType, FloatArray, Tensor, TypedArray } from "./types.js";
 
@@ -20,15 +20,15 @@ import type { DType, FloatArray, Tensor, TypedArray } from "./types.js";
  */
 export function tensor<A extends TypedArray>(data: A, shape: readonly number[]): Tensor<A> {
   if (!isTyped(data)) wrongType("tensor", "data", data, "a typed array");
-  checkLengths("tensor", shape);
+  readLengths("tensor", shape);
   if (sizeOf(shape) !== data.length)
     fail("SHAPE", "tensor", "shape", shapeText(shape), `a shape of ${data.length} numbers`);
   return { data, shape };
 }
 
-function checkLengths(where: string, shape: unknown): void {
+function readLengths(where: string, shape: unknown): readonly number[] {
   if (!Array.isArray(shape)) wrongType(where, "shape", shape, "an array of lengths");
-  checkShape(where, "shape", shape);
+  return readShape(where, "shape", shape);
 }
 
 const DISPOSE: typeof Symbol.dispose = Symbol.dispose ?? Symbol.for("Symbol.dispose");
@@ -111,9 +111,8 @@ export function allocate(shape: readonly number[], dtype?: "float32"): Allocated
 export function allocate(shape: readonly number[], dtype: "float64"): AllocatedTensor<Float64Array>;
 export function allocate(shape: readonly number[], dtype?: DType): AllocatedTensor;
 export function allocate(shape: readonly number[], dtype: DType = "float32"): AllocatedTensor {
-  // a copy that is checked, and does not change afterwards
-  const axes = Array.isArray(shape) ? Object.freeze(Array.from(shape)) : shape;
-  checkLengths("allocate", axes);
+  const axes = readLengths("allocate", shape);
   checkChoice("allocate", "dtype", dtype, ["float32", "float64"]);
-  return new AllocatedTensor(axes, dtype);
+  // it does not change afterwards
+  return new AllocatedTensor(Object.freeze(axes), dtype);
 }
