@@ -2,7 +2,7 @@
  * One call of one loss: its arguments read and checked, and the arrays that a kernel or a reference takes (slots), in the order of the
  * door's arguments. What an engine needs is all here; which engine answers is not known yet.
  */
-import { addressOf, lodgedData, viewAnew } from "#engine";
+import { addressOf, lodgedData } from "#engine";
 import {
   arrayOf,
   checkChoice,
@@ -591,9 +591,9 @@ export interface Domain {
 /** Refuses the first number of the input that has a domain which is outside of it, if there is one. */
 export function checkDomain({ domain, checked, where, inputs }: Call): void {
   // broadcast to nothing: no number of it is looked at
-  if (domain === undefined || checked === undefined || checked.length === 0) return;
+  if (domain === undefined || checked?.length === 0) return;
   // the slot's array is a valid view even where the core's memory has grown
-  const data = checked.array as TypedArray;
+  const data = (checked as Slot).array as TypedArray;
   refuse(where, inputs[domain.input] as Operand, data, "RANGE", domain.expected, domain.holds);
 }
 
@@ -611,11 +611,10 @@ export function spread(to: FloatArray | Int32Array, { array, wide }: Pick<Slot, 
     });
 }
 
-/** Whether two arrays have bytes in common. */
-export function overlap({ array: a }: Slot, { array: b }: Slot): boolean {
+/** Whether the arrays of two slots that have one have bytes in common. */
+export function overlap(slot: Slot, other: Slot): boolean {
+  const [a, b] = [slot.array as TypedArray, other.array as TypedArray];
   return (
-    a !== undefined &&
-    b !== undefined &&
     a.buffer === b.buffer &&
     a.byteOffset < b.byteOffset + b.byteLength &&
     b.byteOffset < a.byteOffset + a.byteLength
@@ -624,16 +623,11 @@ export function overlap({ array: a }: Slot, { array: b }: Slot): boolean {
 
 /**
  * Code of the caller's that runs while arguments are read (a margin's function, a getter) may make the core's memory grow. Tensors in
- * it are then viewed anew; a view that the caller holds is lost.
+ * it are asked for their numbers after that; a view that the caller holds is lost.
  */
-export function isStale({ array, count }: Slot): boolean {
-  return array !== undefined && array.length !== count;
-}
-
-/** Views anew what {@link isStale}. */
-export function refresh(slot: Slot, where: string): void {
-  slot.array = viewAnew(slot.array as TypedArray, slot.address, slot.count);
-  if (slot.array === undefined) wrongBuffer(where, "an argument", "whose buffer was detached meanwhile");
+export function checkAttached({ array, count }: Slot, where: string): void {
+  if (array !== undefined && array.length !== count)
+    wrongBuffer(where, "an argument", "whose buffer was detached meanwhile");
 }
 
 /** Whether the kernel finds no number in a slot. */

@@ -4,14 +4,13 @@
  */
 import {
   type Call,
+  checkAttached,
   checkDomain,
   type Domain,
   type Door,
-  isStale,
   NOWHERE,
   OUTSIDE,
   overlap,
-  refresh,
   type Slot,
   spread,
 } from "./call.js";
@@ -117,7 +116,7 @@ function run({ memory, exports }: Core, kernels: Known, call: Call, plan: unknow
   let written = false;
   for (let i = 0; i < slots.length; i++) {
     const slot = slots[i] as Slot;
-    if (isStale(slot)) refresh(slot, call.where);
+    checkAttached(slot, call.where);
     if (slot.place === NOWHERE) continue;
     let address = 0;
     if (fits(slot, real)) {
@@ -174,14 +173,15 @@ function check(exports: Exports, call: Call, at: Addresses): void {
  */
 const PIECE = 16384;
 
-/** All arrays have one length and lie apart. What is refused must be found before anything is written: then there are no pieces. */
+/**
+ * No array is spread, so all have one length, and those that are written lie apart. What is refused must be found before anything is
+ * written: then there are no pieces.
+ */
 function canGoInPieces({ slots, domain }: Call): boolean {
   if (domain !== undefined) return false;
   const present = slots.filter((slot) => slot.place !== NOWHERE);
-  const { length } = present[0] as Slot;
   return present.every(
     (slot) =>
-      slot.length === length &&
       slot.wide === undefined &&
       (!slot.out || !present.some((other) => other !== slot && overlap(slot, other))),
   );

@@ -9,16 +9,15 @@
 import {
   Asked,
   Call,
+  checkAttached,
   checkDomain,
   type Declaration,
   type Door,
   type Gradient,
   isEmpty,
-  isStale,
   NOTHING_WANTED,
   NOWHERE,
   overlap,
-  refresh,
   Signature,
   spread,
 } from "./call.js";
@@ -144,15 +143,16 @@ function onJs({ js, reference }: Face, call: Call, plan: unknown): number {
   const arrays: (FloatArray | Int32Array | undefined)[] = [];
   const copies: { to: FloatArray; from: FloatArray }[] = [];
   for (const slot of slots) {
-    if (isStale(slot)) refresh(slot, call.where);
-    const { array, out, place, wide } = slot;
-    if (place === NOWHERE || array === undefined) continue;
-    let own = array as FloatArray;
+    checkAttached(slot, call.where);
+    const { out, place, wide } = slot;
+    if (place === NOWHERE) continue;
+    const array = slot.array as FloatArray;
+    let own = array;
     // a reference may read an input again after it has written: an output that overlaps one is written at the end
     if (out && slots.some((other) => other !== slot && other.place !== NOWHERE && overlap(slot, other))) {
       // of the same precision, so that it rounds alike
       own = own.BYTES_PER_ELEMENT === 4 ? new Float32Array(own) : new Float64Array(own);
-      copies.push({ to: array as FloatArray, from: own });
+      copies.push({ to: array, from: own });
     } else if (!out && (wide !== undefined || typeof array[0] === "bigint")) {
       own = made(call.where, Float64Array, slot.length);
       spread(own, slot);

@@ -261,7 +261,6 @@ export function flatten(where: string, name: string, nested: readonly unknown[],
       fail("RANK", where, name, `nested more than ${MOST_AXES} deep`, `at most ${MOST_AXES} axes`);
     shape.push(level.length);
     single = isTyped(level);
-    if (single || level.length === 0) break;
   }
   const size = sizeOf(shape);
   const data = lend(where, Float64Array, size);

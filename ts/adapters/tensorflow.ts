@@ -251,9 +251,7 @@ function read(tensor: TensorFlowTensor): Tensor<TypedArray> {
 }
 
 function isTensor<T extends TensorFlowTensor>(value: unknown): value is T {
-  return (
-    typeof value === "object" && value !== null && "dataSync" in value && typeof value.dataSync === "function"
-  );
+  return typeof (value as TensorFlowTensor | null | undefined)?.dataSync === "function";
 }
 
 function isShaped(value: unknown): value is Tensor<TypedArray> {

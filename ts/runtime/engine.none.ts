@@ -8,8 +8,7 @@ let reason = NONE;
 /** No room: there are no tensors but arrays of JavaScript's. */
 export function lodge(): undefined {}
 
-/** Nothing is in memory that could have grown, and no tensor has an address. */
-export function viewAnew(): undefined {}
+/** No tensor has an address. */
 export function addressOf(): undefined {}
 export function lodgedData(): undefined {}
 export function lodged(): undefined {}

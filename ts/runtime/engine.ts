@@ -1,11 +1,17 @@
 /** Which engine answers, and why. */
 import { source } from "#source";
 import { checkChoice, describe, fail, wrongType } from "../errors.js";
-import type { DType, TypedArray } from "../types.js";
+import type { DType } from "../types.js";
 import { type Exports, MEMORY_FROM, OWN_PAGES } from "./generated/exports.js";
 import { CoreLodging, type Lodging } from "./lodging.js";
 import { CoreMemory, type MemoryUse } from "./memory.js";
-import { platform, type ResponseLike, type WasmModule, type WasmNamespace } from "./platform.js";
+import {
+  type Platform,
+  platform,
+  type ResponseLike,
+  type WasmModule,
+  type WasmNamespace,
+} from "./platform.js";
 import { probe } from "./probe.js";
 
 export { addressOf, type Lodging, lodged, lodgedData } from "./lodging.js";
@@ -101,8 +107,8 @@ function attempt(of: Part): void {
   else if (of.source === undefined) refusal = "no core was given: await ready(source)";
   else {
     try {
-      const { WebAssembly } = platform();
-      if (WebAssembly === undefined) throw undefined;
+      // where there is none something throws, and that is told of as what it is
+      const { WebAssembly } = platform() as Required<Platform>;
       const given = of.source();
       const isWhole = !isBytes(given);
       const module = isWhole ? given : new WebAssembly.Module(given);
@@ -135,11 +141,6 @@ function currentMemory(): CoreMemory | undefined {
 export function lodge(dtype: DType, length: number): Lodging | undefined {
   const answering = currentMemory();
   return answering && new CoreLodging(answering, dtype, length);
-}
-
-/** What a view of a tensor in the core's memory held, viewed anew after that has grown. */
-export function viewAnew(view: TypedArray, address: number, count: number): TypedArray | undefined {
-  return address > 0 ? memory?.viewAnew(view, address, count) : undefined;
 }
 
 function unavailable(): never {
@@ -222,8 +223,7 @@ export async function ready(from?: CoreSource | PromiseLike<CoreSource>): Promis
 /** What {@link attempt} does, without blocking. */
 async function prepare(of: Part, isGiven = false): Promise<void> {
   if (whole !== undefined || of.core !== undefined) return;
-  const { WebAssembly } = platform();
-  if (WebAssembly === undefined) throw undefined;
+  const { WebAssembly } = platform() as Required<Platform>;
   const given = (of.source as () => object)();
   const module = isBytes(given) ? await WebAssembly.compile(given) : given;
   const { exports } = await WebAssembly.instantiate(module, imports(WebAssembly));

@@ -82,7 +82,6 @@ export class CoreMemory {
     const start = last !== undefined && last.end === this.end ? last.start : this.end;
     const pages = Math.ceil((start + size - this.end) / PAGE);
     try {
-      if (start + size > 2 ** 32) throw new RangeError("4 GiB");
       this.memory.grow(pages);
     } catch {
       fail(

@@ -37,7 +37,7 @@ interface Registry<T> {
 interface FileSystem {
   readFile(url: object): Promise<Uint8Array>;
 }
-interface Platform {
+export interface Platform {
   WebAssembly?: WasmNamespace;
   Buffer?: { from(text: string, encoding: "base64"): Uint8Array };
   atob?(text: string): string;

@@ -2,7 +2,7 @@
 import { decoded } from "./base64.js";
 import { common, commonLength } from "./generated/common.js";
 import { unpacker } from "./generated/unpacker.js";
-import { platform, type WasmMemory, type WasmModule } from "./platform.js";
+import { type Platform, platform, type WasmMemory, type WasmModule } from "./platform.js";
 
 /** What crates/unpack exports. */
 interface Unpacker {
@@ -25,8 +25,7 @@ let compiled: WasmModule | undefined;
  * what is alike in it.
  */
 export function unpacked(packed: string, length: number): Uint8Array {
-  const { WebAssembly } = platform();
-  if (WebAssembly === undefined) throw undefined;
+  const { WebAssembly } = platform() as Required<Platform>;
   // bytes as two hexadecimal digits each
   compiled ??= new WebAssembly.Module(
     Uint8Array.from(unpacker.match(/../g) ?? [], (byte) => Number(`0x${byte}`)),
