@@ -587,6 +587,7 @@ describe("what does not fit is refused before anything is written", () => {
       "SHAPE",
       /at least one answer/,
     ],
+    ["no energies", () => hingeLoss([], 0), "SHAPE", /energies is of shape \[0\], .*at least one answer/],
     ["too few answers", () => hingeLoss([[1, 2]], [0, 1]), "SHAPE", /answers is of shape \[2\]/],
     ["an answer that is none", () => nllLoss([[1, 2]], [2]), "LABEL", /answers\[0\] is 2, .*\[0, 2\)/],
     ["half an answer", () => nllLoss([[1, 2]], [0.5]), "LABEL", /answers\[0\] is 0\.5/],
@@ -610,7 +611,7 @@ describe("what does not fit is refused before anything is written", () => {
           ],
         }),
       "SHAPE",
-      /mask/,
+      /mask is of shape \[2, 2\], expected none beside ragged energies/,
     ],
     ["epsilon alone", () => hingeLoss([[1, 2]], [1], { epsilon: 1 }), "OPTION", /coordinates/],
     [

@@ -218,6 +218,22 @@ describe("the parts of the core", () => {
     expect(parts).toEqual([]);
   });
 
+  test("are compiled by one ready() only, and not at all where the whole core is there", async () => {
+    for (const whole of [
+      undefined,
+      readFileSync(new URL("../ts/runtime/generated/core.wasm", import.meta.url)),
+    ]) {
+      const library = await fresh();
+      await library.ready(whole);
+      const compile = vi.fn();
+      install({ ...properties(original), compile });
+      expect((await library.ready()).name).toBe("wasm");
+      expect(compile).not.toHaveBeenCalled();
+      install(original);
+      answers(library);
+    }
+  });
+
   test("share one memory: a tensor goes from one to the other without a copy", async () => {
     const { allocate, engine, mseLoss, pairwiseDistance, softmax } = await fresh();
     const x = allocate([1, 4]);

@@ -419,6 +419,15 @@ describe.each(["wasm", "js"] as const)("on the %s engine", (name) => {
       "BUFFER",
       "target[0] is an array whose buffer is detached",
     );
+    on("bigints are numbers, broadcast or not, few or many", () => {
+      for (const n of [2, 100]) {
+        const numbers = Array.from({ length: n }, (_, i) => i);
+        const big = BigInt64Array.from(numbers, BigInt);
+        for (const target of [3, numbers.map((i) => 2 * i)])
+          expect(both("mseLoss", big, target)).toEqual(both("mseLoss", numbers, target));
+        expect(both("softmax", big)).toEqual(both("softmax", numbers));
+      }
+    });
     on("labels as bigints are whole numbers, and told apart beyond 2^53", () => {
       expect(call("multiLabelMarginLoss", [[1, 2]], [BigInt64Array.of(0n)])).toBe(
         call("multiLabelMarginLoss", [[1, 2]], [[0]]),

@@ -379,9 +379,17 @@ describe("outputs", () => {
     expect(grad[2]).toBeCloseTo(0.665, 3);
   });
 
-  test("a reduced value is written as well as returned", () => {
+  test("a reduced value is written as well as returned, last of all", () => {
     const value = new Float64Array(1);
     expect(crossEntropyLoss([1, 2, 3], 0, { out: { value } })).toBe(value[0]);
+    for (const name of ["wasm", "js"] as const) {
+      setEngine(name);
+      const input = new Float64Array(3);
+      const out = { value: input.subarray(0, 1), grads: { input } };
+      const answer = mseLoss.valueAndGrad([1, 2, 3], 0, { reduction: "sum", out });
+      expect([answer.value, ...input]).toEqual([14, 14, 4, 6]);
+    }
+    setEngine("wasm");
   });
 });
 

@@ -153,6 +153,29 @@ describe("identities", () => {
     }
   });
   holds(
+    "focal loss is its formula, of targets between 0 and 1 as well",
+    arrays(real, probability),
+    (x, t) => {
+      const [alpha, gamma] = [0.3, 1.5];
+      const ce = bceWithLogitsLoss.valueAndGrad(x, t, NONE);
+      const [value, input] = [map(x, () => 0), map(x, () => 0)];
+      x.forEach((z, i) => {
+        const [y, loss] = [t[i] as number, ce.value.data[i] as number];
+        const [p, notP] = [1 / (1 + Math.exp(-z)), 1 / (1 + Math.exp(z))];
+        const q = p * (1 - y) + notP * y;
+        const a = alpha * y + (1 - alpha) * (1 - y);
+        value[i] = a * q ** gamma * loss;
+        const pull = gamma * q ** (gamma - 1) * (1 - 2 * y) * p * notP * loss;
+        input[i] = a * (q ** gamma * (ce.grads.input.data[i] as number) + pull);
+      });
+      expectAlike(
+        sigmoidFocalLoss.valueAndGrad(x, t, { ...NONE, alpha, gamma }),
+        { value: { data: value }, grads: { input: { data: input } } },
+        ["input"],
+      );
+    },
+  );
+  holds(
     "a weight of 1 is none, a weight of w is w times as much",
     arrays(probability, probability),
     (x, t) => {
@@ -264,6 +287,13 @@ describe("identities", () => {
     },
   );
 });
+
+/** An input of a broadcast, as it is given and written out. */
+interface Side {
+  readonly narrow: { readonly data: Float64Array; readonly shape: readonly number[] };
+  readonly wide: ReturnType<typeof tensor<Float64Array>>;
+  readonly places: readonly number[];
+}
 
 for (const engine of ENGINES) {
   const check = (title: string, run: () => void): void => {
@@ -460,6 +490,59 @@ for (const engine of ENGINES) {
       expect(l1Loss.valueAndGrad(grid, [[0]], NONE).grads.target.shape).toEqual([1, 1]);
       expect(l1Loss(3, 1)).toBe(2);
       expect(l1Loss(3, 1, NONE)).toEqual({ data: Float64Array.of(2), shape: [] });
+    });
+    check("over any axes: as if every number had been written out", () => {
+      const axis = fc.record({
+        length: fc.integer({ min: 1, max: 4 }),
+        of: fc.constantFrom("both", "input", "target"),
+      });
+      fc.assert(
+        fc.property(fc.array(axis, { maxLength: 4 }), fc.boolean(), (axes, short) => {
+          const shape = axes.map(({ length }) => length);
+          const count = (lengths: number[]): number => lengths.reduce((n, length) => n * length, 1);
+          const side = (name: string, seed: number): Side => {
+            const own = axes.map(({ length, of }) => (of === "both" || of === name ? length : 1));
+            const data = Float64Array.from({ length: count(own) }, (_, i) => Math.sin(9 * i + seed));
+            // which of them stands at each place of the whole
+            const places = Array.from({ length: count(shape) }, (_, i) => {
+              let [rest, place, stride] = [i, 0, 1];
+              for (let d = shape.length - 1; d >= 0; d--) {
+                place += own[d] === 1 ? 0 : stride * (rest % (shape[d] as number));
+                stride *= own[d] as number;
+                rest = Math.floor(rest / (shape[d] as number));
+              }
+              return place;
+            });
+            // axes of length 1 at the front need not be there
+            const first = own.findIndex((length) => length !== 1);
+            const given = short && name === "target" ? own.slice(first < 0 ? own.length : first) : own;
+            return {
+              narrow: { data, shape: given },
+              wide: tensor(
+                Float64Array.from(places, (place) => data[place] as number),
+                shape,
+              ),
+              places,
+            };
+          };
+          const [input, target] = [side("input", 0), side("target", 1)];
+          const narrow = mseLoss.valueAndGrad(input.narrow, target.narrow, NONE);
+          const wide = mseLoss.valueAndGrad(input.wide, target.wide, NONE);
+          expect(narrow.value).toEqual(wide.value);
+          for (const [name, side] of [
+            ["input", input],
+            ["target", target],
+          ] as const) {
+            const sums = map(side.narrow.data, () => 0);
+            side.places.forEach((place, i) => {
+              sums[place] = (sums[place] as number) + (wide.grads[name].data[i] as number);
+            });
+            expectClose(narrow.grads[name].data, sums, 1e-14, name);
+            expect(narrow.grads[name].shape).toEqual(side.narrow.shape);
+          }
+        }),
+        { numRuns: 200 },
+      );
     });
     check("weight and posWeight: any shape that broadcasts to the input's", () => {
       const target = [

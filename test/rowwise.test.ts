@@ -568,6 +568,11 @@ for (const engine of ENGINES) {
       expect(value.shape).toEqual([]);
       expect(grads.input.shape).toEqual([3]);
       expectSameBits(value.data, values(crossEntropyLoss, [[1, 2, 3]], [2], NONE), "value");
+      for (const set of [[2, 0], Int32Array.of(2, 0, -1)])
+        expect(multiLabelMarginLoss.valueAndGrad([1, 2, 3], set)).toEqual({
+          value: multiLabelMarginLoss([[1, 2, 3]], [[2, 0]]),
+          grads: { input: { data: expect.any(Float64Array), shape: [3] } },
+        });
     });
   });
 

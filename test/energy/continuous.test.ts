@@ -311,6 +311,14 @@ describe("what does not fit is refused", () => {
         }),
       /bounds\[1\]/,
     ],
+    [
+      () => mostOffendingContinuous(flat, [0, 0], { bounds: [[0, 1], 5] as never }),
+      /bounds\[1\] is 5, expected \[low, high\], or 2 of those/,
+    ],
+    [
+      () => mostOffendingContinuous(flat, [0, 0], { bounds: 5 as never }),
+      /bounds is 5, expected \[low, high\]/,
+    ],
     [() => mostOffendingContinuous(flat, [0, 0, 0]), /energy\(y\)\.grad is 2 numbers, expected 3/],
     [() => mostOffendingContinuous(() => ({ grad: [0] }) as never, [0]), /energy\(y\)\.value is undefined/],
     [() => mostOffendingContinuous((() => 0) as never, [0]), /energy\(y\)\.value is undefined/],
