@@ -294,13 +294,13 @@ describe("several samples, and all answers at once", () => {
 describe("what does not fit is refused", () => {
   const flat = () => ({ value: 0, grad: [0, 0] });
   test.each([
-    [() => mostOffendingContinuous(3 as never, [0, 0]), /energy is 3, expected a function/],
-    [() => mostOffendingContinuous(flat, [0, Number.NaN]), /answer is NaN, expected finite/],
-    [() => mostOffendingContinuous(flat, []), /answer is of shape \[0\]/],
-    [() => mostOffendingContinuous(flat, [0, 0], { epsilon: -1 }), /epsilon is -1/],
-    [() => mostOffendingContinuous(flat, [0, 0], { starts: 0 }), /starts is 0/],
-    [() => mostOffendingContinuous(flat, [0, 0], { bounds: [1, 0] }), /bounds is \[1, 0\]/],
-    [() => mostOffendingContinuous(flat, [0, 0], { bounds: [[0, 1]] }), /bounds is an array of 1/],
+    [() => mostOffendingContinuous(3 as never, [0, 0]), "TYPE", /energy is 3, expected a function/],
+    [() => mostOffendingContinuous(flat, [0, Number.NaN]), "RANGE", /answer is NaN, expected finite/],
+    [() => mostOffendingContinuous(flat, []), "SHAPE", /answer is of shape \[0\]/],
+    [() => mostOffendingContinuous(flat, [0, 0], { epsilon: -1 }), "NUMBER", /epsilon is -1/],
+    [() => mostOffendingContinuous(flat, [0, 0], { starts: 0 }), "NUMBER", /starts is 0/],
+    [() => mostOffendingContinuous(flat, [0, 0], { bounds: [1, 0] }), "RANGE", /bounds is \[1, 0\]/],
+    [() => mostOffendingContinuous(flat, [0, 0], { bounds: [[0, 1]] }), "LENGTH", /bounds is an array of 1/],
     [
       () =>
         mostOffendingContinuous(flat, [0, 0], {
@@ -309,21 +309,32 @@ describe("what does not fit is refused", () => {
             [0, Number.NaN],
           ],
         }),
+      "RANGE",
       /bounds\[1\]/,
     ],
     [
       () => mostOffendingContinuous(flat, [0, 0], { bounds: [[0, 1], 5] as never }),
+      "TYPE",
       /bounds\[1\] is 5, expected \[low, high\], or 2 of those/,
     ],
     [
       () => mostOffendingContinuous(flat, [0, 0], { bounds: 5 as never }),
+      "TYPE",
       /bounds is 5, expected \[low, high\]/,
     ],
-    [() => mostOffendingContinuous(flat, [0, 0, 0]), /energy\(y\)\.grad is 2 numbers, expected 3/],
-    [() => mostOffendingContinuous(() => ({ grad: [0] }) as never, [0]), /energy\(y\)\.value is undefined/],
-    [() => mostOffendingContinuous((() => 0) as never, [0]), /energy\(y\)\.value is undefined/],
-    [() => mostOffendingContinuous(flat, [0, 0], { epsilom: 1 } as never), /did you mean epsilon/],
-  ])("%#", (run, message) => {
-    expect(run).toThrow(message);
+    [() => mostOffendingContinuous(flat, [0, 0, 0]), "LENGTH", /energy\(y\)\.grad is 2 numbers, expected 3/],
+    [
+      () => mostOffendingContinuous(() => ({ grad: [0] }) as never, [0]),
+      "TYPE",
+      /energy\(y\)\.value is undefined/,
+    ],
+    [() => mostOffendingContinuous((() => 0) as never, [0]), "TYPE", /energy\(y\)\.value is undefined/],
+    [
+      () => mostOffendingContinuous(flat, [0, 0], { epsilom: 1 } as never),
+      "UNKNOWN_OPTION",
+      /did you mean epsilon/,
+    ],
+  ] as const)("%#", (run, code, message) => {
+    expect(run).toThrow(expect.objectContaining({ code, message: expect.stringMatching(message) }));
   });
 });

@@ -6,6 +6,7 @@ import fc from "fast-check";
 import { type LossFunctional, type LossFunctionalJson, lossFunctional, nllLoss } from "perdida/energy";
 import { describe, expect, test } from "vitest";
 import { randomStream } from "../support/generate.js";
+import { expectRefusal } from "../support/refusal.js";
 
 const DEEP = process.env.PERDIDA_DEEP === "1";
 
@@ -289,20 +290,29 @@ describe("what is no loss, or no functional, is refused and changes nothing", ()
 
   const good = lossFunctional().add([1, -2, Number.NaN]).toJSON();
   test.each([
-    [null],
-    [{}],
-    [{ ...good, type: "other" }],
-    [{ ...good, count: -1 }],
-    [{ ...good, count: 1.5 }],
-    [{ ...good, nan: "1" }],
-    [{ ...good, units: "12z" }],
-    [{ ...good, units: 12 }],
-    [{ ...good, units: "f".repeat(600) }],
-  ])("%j", (json) => {
+    [null, "TYPE", " is null, expected what a lossFunctional's toJSON() gives"],
+    [{}, "TYPE", '.type is undefined, expected "perdida.lossFunctional"'],
+    [{ ...good, type: "other" }, "TYPE", '.type is "other"'],
+    [{ ...good, count: -1 }, "NUMBER", ".count is -1, expected a whole number from 0 on"],
+    [{ ...good, count: 1.5 }, "NUMBER", ".count is 1.5"],
+    [{ ...good, nan: "1" }, "NUMBER", '.nan is "1"'],
+    [{ ...good, units: "12z" }, "TYPE", '.units is "12z", expected a whole number in hexadecimal digits'],
+    [{ ...good, units: 12 }, "TYPE", ".units is 12"],
+    [{ ...good, units: "f".repeat(600) }, "TYPE", ".units is "],
+  ])("%j", (json, code, words) => {
     const f = lossFunctional().add([1, 2]);
     const before = told(f);
-    expect(() => f.merge(json as never)).toThrow(/lossFunctional.merge: json/);
-    expect(() => lossFunctional.from(json as never)).toThrow(Error);
+    expectRefusal(() => f.merge(json as never), code, `lossFunctional.merge: json${words}`);
+    // merging is all that `from` does
+    expectRefusal(() => lossFunctional.from(json as never), code, `lossFunctional.merge: json${words}`);
     expect(told(f)).toEqual(before);
+  });
+
+  test("text that is no JSON", () => {
+    expectRefusal(
+      () => lossFunctional.from("{"),
+      "TYPE",
+      'lossFunctional.from: json is "{", expected the text of what a lossFunctional\'s toJSON() gives',
+    );
   });
 });
