@@ -97,6 +97,22 @@ describe("a refusal ends in the js engine, and engine() says why", () => {
     answers(library);
   });
 
+  test("a core that nothing here decodes; without Buffer atob does", async () => {
+    for (const [missing, expected] of [
+      [["Buffer", "atob"], "WebAssembly was refused (Error: no way to decode base64)"],
+      [["Buffer"], undefined],
+    ] as const) {
+      const library = await fresh();
+      for (const name of missing) vi.stubGlobal(name, undefined);
+      try {
+        answers(library);
+        expect(library.engine().reason).toBe(expected);
+      } finally {
+        vi.unstubAllGlobals();
+      }
+    }
+  });
+
   test("refused when it is instantiated", async () => {
     install(refusing("Instance", () => new Error("Refused to create a WebAssembly object")));
     const library = await fresh();

@@ -81,11 +81,7 @@ function refused(error: unknown): string {
   if (typeof WebAssembly.validate === "function" && !WebAssembly.validate(probe())) {
     return "WebAssembly has no SIMD here";
   }
-  const text =
-    error instanceof Error || (typeof error === "object" && error !== null && "message" in error)
-      ? `${(error as Error).name}: ${(error as Error).message}`
-      : String(error);
-  return `WebAssembly was refused (${text})`;
+  return `WebAssembly was refused (${error})`;
 }
 
 function imports(WebAssembly: WasmNamespace): object {
