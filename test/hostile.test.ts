@@ -59,6 +59,35 @@ describe.each(["wasm", "js"] as const)("on the %s engine", (name) => {
         "TYPE",
         "out.grads.input",
       );
+    type Growing<B> = new (length: number, options: { maxByteLength: number }) => B;
+    const growing = { maxByteLength: 16 };
+    const gone = new Float32Array(2);
+    detach(gone);
+    for (const [which, array] of [
+      ["whose buffer is detached", gone],
+      [
+        "on a resizable buffer",
+        new Float32Array(new (ArrayBuffer as unknown as Growing<ArrayBuffer>)(8, growing)),
+      ],
+      [
+        "on a resizable buffer",
+        new Float32Array(new (SharedArrayBuffer as unknown as Growing<SharedArrayBuffer>)(8, growing)),
+      ],
+      ["on a SharedArrayBuffer", new Float32Array(new SharedArrayBuffer(8))],
+    ] as const) {
+      const expected = `is an array ${which}, expected an array on a fixed, attached ArrayBuffer`;
+      const kind = array.buffer.constructor.name;
+      refused(`${which}, ${kind}`, () => call("mseLoss", array, 1), "BUFFER", `input ${expected}`);
+      refused(
+        `an output ${which}, ${kind}`,
+        () => both("mseLoss", [1, 2], 1, { out: { grads: { input: array } } }),
+        "BUFFER",
+        `out.grads.input ${expected}`,
+      );
+    }
+    on("an array of nothing on a buffer that is there is one", () => {
+      expect(call("mseLoss", new Float32Array(0), new Float32Array(0), { reduction: "sum" })).toBe(0);
+    });
     on("a length of its own, in the core's memory", () => {
       const [t, u] = [allocate([4]), allocate([40])];
       const value = Object.defineProperty(t.data, "length", { value: 40 });
