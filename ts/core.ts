@@ -38,7 +38,7 @@ export type Addresses = [
 
 /** How the kernels of a part of the core are called. `P` is what the family keeps for a call. */
 export interface Kernels<P> {
-  /** The kernels' numbers, by the names of the losses: the table of the family in crates/kernels/src. */
+  /** The kernels' numbers, by the names of the losses: the table of the family in crates/kernels/src. None where there is one kernel. */
   readonly numbers: { readonly [name: string]: number };
   /** Calls the kernel; gives the sum of the losses. */
   call(exports: Exports, call: Call, plan: P, at: Addresses): number;

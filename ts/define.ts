@@ -153,7 +153,7 @@ function onJs({ js, reference }: Face, call: Call, plan: unknown): number {
       // of the same precision, so that it rounds alike
       own = own.BYTES_PER_ELEMENT === 4 ? new Float32Array(own) : new Float64Array(own);
       copies.push({ to: array, from: own });
-    } else if (!out && (wide !== undefined || typeof array[0] === "bigint")) {
+    } else if (wide !== undefined || typeof array[0] === "bigint") {
       own = made(call.where, Float64Array, slot.length);
       spread(own, slot);
     }

@@ -8,7 +8,7 @@ import type { Layout } from "../reference/ctc.js";
 export type Plan = Layout;
 
 export const door: Door<Plan> | undefined = /* @__PURE__ */ opened<Plan>(source, {
-  numbers: { ctcAlign: 0 },
+  numbers: {},
   scratch(exports, { dtype }, { steps, classes, labels }) {
     const bytes = dtype === "float32" ? exports.ctc_align_scratch_f32 : exports.ctc_align_scratch_f64;
     return bytes(steps, classes, labels);

@@ -14,7 +14,7 @@ export interface Plan extends Layout {
 }
 
 export const door: Door<Plan> | undefined = /* @__PURE__ */ opened<Plan>(source, {
-  numbers: { ctcLoss: 0, ctcPosteriors: 0 },
+  numbers: {},
   scratch(exports, { dtype }, { steps, classes, labels, backward }) {
     const bytes = dtype === "float32" ? exports.ctc_scratch_f32 : exports.ctc_scratch_f64;
     return bytes(steps, classes, labels, Number(backward));

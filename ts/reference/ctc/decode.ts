@@ -112,11 +112,13 @@ export function beamDecode(sample: Sample, beam: Beam): Scored[] {
     let most = -Infinity;
     let least = met.length === beamWidth ? Infinity : -Infinity;
     for (const p of met) {
-      const { parent, label } = p;
+      const { label } = p;
+      // the root has none, which is in no beam
+      const parent = p.parent as Prefix;
       const again = logp[label] as number;
       p.nextInBlank = p.whole + (logp[blank] as number);
       p.nextInLabel = p.inLabel + again;
-      if (parent !== undefined && prefixes.has(parent) && again >= labelThreshold)
+      if (prefixes.has(parent) && again >= labelThreshold)
         p.nextInLabel = add(p.nextInLabel, extended(parent, label));
       const stays = add(p.nextInBlank, p.nextInLabel) + p.added;
       most = Math.max(most, stays);
