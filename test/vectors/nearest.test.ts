@@ -39,6 +39,9 @@ function expectNearest(q: Tensor, index: Tensor, k: number, metric: NearestOptio
   const { indices, distances, shape } = nearest(q, index, k, { metric });
   const queries = q.shape[0] as number;
   expect(shape).toEqual([queries, k]);
+  // k is a number of neighbours: it asks for no precision
+  const isSingle = [q, index].every(({ data }) => data instanceof Float32Array);
+  expect(distances).toBeInstanceOf(isSingle ? Float32Array : Float64Array);
   for (let i = 0; i < queries; i++) {
     const expected = sorted(q, i, index, metric).slice(0, k);
     const rounded = distances instanceof Float32Array ? Math.fround : (x: number) => x;
