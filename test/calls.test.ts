@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { pathToFileURL } from "node:url";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { ROOT } from "../scripts/support.mjs";
+import * as energies from "../ts/energy.js";
 import * as perdida from "../ts/index.js";
 import { ENGINES, on } from "./support/engines.js";
 import { expectRefusal } from "./support/refusal.js";
@@ -62,6 +63,90 @@ describe.each(ENGINES)("%s", (engine) => {
     // integers they are where nothing else is said
     expect(mseLoss(new Uint16Array([1, 2]), [1, 2])).toBe(0);
     expect(mseLoss({ data: new Float32Array([1, 2]), dims: [2] }, [1, 2])).toBe(0);
+  });
+});
+
+describe("numbers among the options", () => {
+  const [x, xs, steps] = [[1, 2], [[1, 2]], [[1, 2, 3]]];
+  const energy = () => ({ value: 0, grad: 0 });
+  const from0 = "a number from 0 on";
+  const from1 = "a number from 1 on";
+  const above0 = "a number above 0";
+  const count = "a whole number from 1 on";
+  // what is refused, and beside it what is not
+  const limits: [
+    loss: string,
+    args: unknown[],
+    option: string,
+    is: string,
+    refused: number[],
+    allowed: number[],
+  ][] = [
+    ["smoothL1Loss", [x, x], "beta", from0, [-1e-9], [0, Infinity]],
+    ["huberLoss", [x, x], "delta", above0, [0], [1e-9, Infinity]],
+    ["poissonNllLoss", [x, x], "eps", from0, [-1e-9], [0]],
+    ["sigmoidFocalLoss", [x, x], "alpha", "a number up to 1", [1.001], [1, -1]],
+    ["sigmoidFocalLoss", [x, x], "gamma", from0, [-1e-9], [0]],
+    ["gaussianNllLoss", [x, x, 1], "eps", from0, [-1e-9], [0]],
+    ["marginRankingLoss", [x, x, x], "margin", "a number", [Number.NaN], [-1, Infinity]],
+    ["hingeEmbeddingLoss", [x, [1, -1]], "margin", "a number", [Number.NaN], [-1]],
+    ["crossEntropyLoss", [xs, [1]], "labelSmoothing", `${from0} up to 1`, [-1e-9, 1.001], [0, 1]],
+    ...["crossEntropyLoss", "nllLoss"].map((loss): (typeof limits)[0] => [
+      loss,
+      [xs, [1]],
+      "ignoreIndex",
+      "a whole number from -2147483648 on up to 2147483647",
+      [0.5, -(2 ** 31) - 1, 2 ** 31],
+      [-(2 ** 31), 2 ** 31 - 1],
+    ]),
+    ["multiMarginLoss", [xs, [1]], "margin", "a number", [Number.NaN], [-1]],
+    ["pairwiseDistance", [x, x], "p", from1, [0.999], [1, Infinity]],
+    ["pairwiseDistance", [x, x], "eps", "a number", [Number.NaN], [-1]],
+    ["cdist", [xs], "p", from1, [0.999], [1, Infinity]],
+    ["cosineEmbeddingLoss", [x, x, 1], "margin", "a number", [Number.NaN], [-1]],
+    ["tripletMarginLoss", [x, x, x], "p", from1, [0.999], [1, Infinity]],
+    ["tripletMarginLoss", [x, x, x], "margin", above0, [0], [1e-9]],
+    ["tripletMarginWithDistanceLoss", [x, x, x], "margin", above0, [0], [1e-9]],
+    ...["batchHardTripletLoss", "batchSemiHardTripletLoss", "batchAllTripletLoss"].map(
+      (loss): (typeof limits)[0] => [loss, [xs, [1]], "margin", from0, [-1e-9], [0]],
+    ),
+    ["supervisedContrastiveLoss", [xs, [1]], "temperature", above0, [0], [1e-9]],
+    ["infoNceLoss", [xs, xs], "temperature", above0, [0], [1e-9]],
+    ["ctcLoss", [steps, [1]], "blank", "a whole number from 0 on", [-1, 0.5], [0, 2]],
+    ["ctcAlign", [steps, [1]], "frameDuration", above0, [0], [1e-9]],
+    ["ctcAlign", [steps, [1]], "separator", "a whole number from 0 on", [-1, 0.5], [1, 2]],
+    ["ctcBeamDecode", [steps], "beamWidth", count, [0, 1.5], [1]],
+    ["ctcBeamDecode", [steps], "topK", count, [0, 1.5], [1]],
+    ["ctcBeamDecode", [steps], "beamThreshold", from0, [-1e-9], [0, Infinity]],
+    ["ctcBeamDecode", [steps], "labelThreshold", "a number", [Number.NaN], [-Infinity]],
+    ["hingeLoss", [xs, [1]], "margin", "a number", [Number.NaN], [-1]],
+    ["hingeLoss", [xs, [1]], "epsilon", from0, [-1e-9], [0]],
+    ["lvq2Loss", [xs, [1]], "margin", from0, [-1e-9], [0]],
+    ["squareSquareLoss", [xs, [1]], "margin", "a number", [Number.NaN], [-1]],
+    ["squareExponentialLoss", [xs, [1]], "beta", from0, [-1e-9], [0]],
+    ["energy.nllLoss", [xs, [1]], "beta", above0, [0], [1e-9, Infinity]],
+    ["meeLoss", [xs, [1]], "beta", `${above0} up to ${Number.MAX_VALUE}`, [0, Infinity], [1e-9]],
+    ["contrastiveLoss", [xs, [1]], "margin", "a number", [Number.NaN], [-1]],
+    [
+      "mostOffendingContinuous",
+      [energy, 0],
+      "epsilon",
+      `${from0} up to ${Number.MAX_VALUE}`,
+      [-1e-9, Infinity],
+      [0],
+    ],
+    ["mostOffendingContinuous", [energy, 0], "starts", `${count} up to 1048576`, [0, 1.5, 2 ** 20 + 1], [1]],
+    ["mostOffendingContinuous", [energy, 0], "steps", count, [0, 1.5], [1]],
+    ["mostOffendingContinuous", [energy, 0], "seed", "a whole number", [0.5, Infinity], [-1]],
+  ];
+  test.each(limits)("%s(%j): %s is %s", (name, args, option, expected, refused, allowed) => {
+    const all = { ...energies, ...perdida, "energy.nllLoss": energies.nllLoss } as object;
+    const loss = (all as Record<string, (...args: unknown[]) => unknown>)[name];
+    const run = (value: unknown) => () => loss?.(...args, { [option]: value });
+    const words = (received: string): string => `: ${option} is ${received}, expected ${expected}`;
+    for (const value of [...refused, Number.NaN]) expectRefusal(run(value), "NUMBER", words(String(value)));
+    if (name !== "contrastiveLoss") expectRefusal(run("1"), "TYPE", words('"1"'));
+    for (const value of allowed) expect(run(value)).not.toThrow();
   });
 });
 

@@ -72,14 +72,14 @@ export function door<P>(source: Source, { numbers, ...kernels }: Kernels<P>): Do
   };
 }
 
-/** Whether what a slot has at its address overlaps what another one has at its own. */
+/** Whether what a slot has at its address overlaps what another one has at its own. What has no place compares as nothing does. */
 function overlapsInPlace(slot: Slot, slots: readonly Slot[], at: Addresses, real: number): boolean {
-  const start = at[slot.place];
-  if (start === 0 || start === undefined) return false;
+  const start = at[slot.place] as number;
+  if (start === 0) return false;
   const end = start + bytesOf(slot, real);
   for (let k = 0; k < slots.length; k++) {
     const other = slots[k] as Slot;
-    if (other === slot || other.place === NOWHERE) continue;
+    if (other === slot) continue;
     const first = at[other.place] as number;
     if (first !== 0 && first < end && start < first + bytesOf(other, real)) return true;
   }
@@ -205,7 +205,7 @@ function inPieces(
     let sum = 0;
     for (let first = 0; first < length; first += PIECE) {
       const count = Math.min(PIECE, length - first);
-      const here = at.map((address) => (address === 0 ? 0 : address + first * real)) as Addresses;
+      const here = at.map((address) => address && address + first * real) as Addresses;
       const pieces = copied.map(({ kind, array, out, place }, k) => {
         const address = start + k * PIECE * real;
         const from = array as FloatArray;

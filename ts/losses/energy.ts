@@ -714,9 +714,6 @@ const search: Search = /* @__PURE__ */ define({
  * ```
  */
 export function mostOffending(energies: Energies, answers: Input, options?: OffenderOptions): MostOffending {
-  const { value, index } =
-    options === undefined
-      ? search.valueAndGrad(energies, answers)
-      : search.valueAndGrad(energies, answers, options);
+  const { value, index } = search.valueAndGrad(energies, answers, options);
   return { index, energy: value.data };
 }
