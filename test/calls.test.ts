@@ -150,6 +150,13 @@ describe("numbers among the options", () => {
   });
 });
 
+test("of a long text the first 40 characters are told", () => {
+  const refused = (text: string, told: string): void =>
+    expectRefusal(() => mseLoss([1], [1], { reduction: text as "mean" }), "OPTION", `is "${told}", expected`);
+  refused("x".repeat(40), "x".repeat(40));
+  refused("x".repeat(41), `${"x".repeat(40)}...`);
+});
+
 test("a distance of the caller's own needs no core", async () => {
   const library = await fresh();
   const module = vi.spyOn(WebAssembly, "Module");

@@ -244,6 +244,7 @@ describe("allocate", () => {
     const wrong = expect.objectContaining({
       name: "TypeError",
       code: "TYPE",
+      argument: "data",
       received: "read through a proxy",
     });
     expect(() => softmax(around)).toThrow(wrong);

@@ -186,6 +186,20 @@ describe("where it starts and ends", () => {
     // a corner is left, and found
     const corner = mostOffendingContinuous(bowl, [0, 0], { epsilon: 1.4, bounds: [-1, 1] });
     expect(corner.energy).toBeCloseTo(1.96, 9);
+    // the farthest from the answer, on whichever side of each coordinate that is
+    for (const signs of [
+      [1, 1],
+      [1, -1, -1],
+      [-1, -1, 1, 1, -1, 1],
+    ]) {
+      const answer = signs.map((sign) => 0.6 * sign);
+      const bounds = signs.map((sign) => (sign > 0 ? [0, 1] : [-1, 0]) as [number, number]);
+      const { energy } = mostOffendingContinuous(bowl, answer, {
+        epsilon: 0.9999 * Math.hypot(...answer),
+        bounds,
+      });
+      expect(energy).toBeCloseTo(0, 6);
+    }
     const touched = mostOffendingContinuous(bowl, 0, { epsilon: 1, bounds: [-0.5, 1] });
     expect([...touched.answer, touched.energy]).toEqual([1, 1]);
   });
@@ -296,6 +310,7 @@ describe("what does not fit is refused", () => {
   test.each([
     [() => mostOffendingContinuous(3 as never, [0, 0]), "TYPE", /energy is 3, expected a function/],
     [() => mostOffendingContinuous(flat, [0, Number.NaN]), "RANGE", /answer is NaN, expected finite/],
+    [() => mostOffendingContinuous(flat, [Infinity, 0]), "RANGE", /answer is Infinity, expected finite/],
     [() => mostOffendingContinuous(flat, []), "SHAPE", /answer is of shape \[0\]/],
     [() => mostOffendingContinuous(flat, [0, 0], { epsilon: -1 }), "NUMBER", /epsilon is -1/],
     [() => mostOffendingContinuous(flat, [0, 0], { starts: 0 }), "NUMBER", /starts is 0/],
