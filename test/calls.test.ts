@@ -150,6 +150,22 @@ describe("numbers among the options", () => {
   });
 });
 
+test("what flows into a reduced loss is a number in any form", () => {
+  for (const name of ENGINES) {
+    on(name, () => {
+      const grad = (upstream: perdida.Input) => mseLoss.valueAndGrad([1, 2], 0, { upstream }).grads.input;
+      for (const three of [[3], Float32Array.of(3), BigInt64Array.of(3n), tensor(Int32Array.of(3), [])])
+        expect(grad(three)).toEqual(grad(3));
+      expect(Array.from(grad(3).data)).toEqual([3, 6]);
+      expectRefusal(
+        () => grad([1, 2]),
+        "SHAPE",
+        'mseLoss: upstream is of shape [2], expected a number with reduction "mean"',
+      );
+    });
+  }
+});
+
 test("of a long text the first 40 characters are told", () => {
   const refused = (text: string, told: string): void =>
     expectRefusal(() => mseLoss([1], [1], { reduction: text as "mean" }), "OPTION", `is "${told}", expected`);

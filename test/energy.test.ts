@@ -165,6 +165,12 @@ describe.each(ENGINES)("on the %s engine", (engine) => {
       expect([...mostOffending(wide, 3).index]).toEqual([30]);
     });
 
+    here("of samples that have not as many answers each", () => {
+      const { index, energy } = mostOffending([[3, 1], [2, 5, 4], [7]], [1, 0, 0]);
+      expect([...index]).toEqual([0, 2, -1]);
+      expect([...energy]).toEqual([3, 4, Infinity]);
+    });
+
     here("is -1 and +Infinity where there is none", () => {
       for (const [energies, options] of [
         [[1], {}],

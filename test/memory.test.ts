@@ -380,6 +380,22 @@ describe("outputs", () => {
     expect(grad[2]).toBeCloseTo(0.665, 3);
   });
 
+  test("come back as tensors of their shape", () => {
+    for (const name of ["wasm", "js"] as const) {
+      setEngine(name);
+      const [value, input] = [new Float32Array(2), new Float32Array(6)];
+      const x = tensor(filled(6), [2, 3]);
+      const answer = crossEntropyLoss.valueAndGrad(x, [0, 2], {
+        reduction: "none",
+        out: { value, grads: { input } },
+      });
+      expect(answer.value.data).toBe(value);
+      expect(answer.grads.input.data).toBe(input);
+      expect([answer.value.shape, answer.grads.input.shape]).toEqual([[2], [2, 3]]);
+    }
+    setEngine("wasm");
+  });
+
   test("a reduced value is written as well as returned, last of all", () => {
     const value = new Float64Array(1);
     expect(crossEntropyLoss([1, 2, 3], 0, { out: { value } })).toBe(value[0]);

@@ -312,6 +312,9 @@ describe.each(BACKENDS)("on the %s backend", (backend) => {
       expect(() => loss(tf.tensor2d([[1], [2]]), x)).toThrow(
         "tfCtcLoss: yTrue is of shape [2, 1], expected labels [4, S] or one-hot rows [4, S, 4]",
       );
+      expect(() => loss(tf.zeros([batch, 2, 3]), x)).toThrow(
+        "tfCtcLoss: yTrue is of shape [4, 2, 3], expected labels [4, S] or one-hot rows [4, S, 4]",
+      );
       expect(() => loss([[1]], tf.zeros([T, K]))).toThrow(
         "tfCtcLoss: yPred is of shape [9, 4], expected [N, T, C]",
       );
@@ -372,6 +375,7 @@ test("arguments that are something else", () => {
   expect(() => tfLoss(tf, nllLoss, { oneHot: true })(tf.zeros([1, 2]), tf.zeros([1, 2]))).toThrow(
     code("LABEL"),
   );
+  expect(() => tfLoss(tf, nllLoss, { oneHot: true })(tf.scalar(1), tf.zeros([1, 2]))).toThrow(code("TYPE"));
   // a misspelt option is refused by the loss itself
   expect(() => tfLoss(tf, crossEntropyLoss, { labelSmothing: 1 } as object)([0], tf.zeros([1, 2]))).toThrow(
     code("UNKNOWN_OPTION"),

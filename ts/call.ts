@@ -246,10 +246,7 @@ export class Call {
     for (let i = 0; i < most; i++) {
       const row = inputs[i] as Required<InputRow>;
       const given = raw[i];
-      if (row.raw || i >= count || (row.optional && given === undefined)) {
-        operands[i] = undefined;
-        continue;
-      }
+      if (row.raw || i >= count || (row.optional && given === undefined)) continue;
       const operand = row.read(name, row.name, given);
       operands[i] = operand;
       const { labels } = row;

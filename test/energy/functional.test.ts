@@ -210,6 +210,22 @@ describe("permuting, regrouping and sharding leave every bit", () => {
   });
 });
 
+test("NaN and infinities are counted, and leave the finite numbers as they are", () => {
+  const odd = [Number.NaN, Infinity, -Infinity, -Infinity];
+  const { units } = lossFunctional().add([1, -3]).toJSON();
+  const all = lossFunctional()
+    .add([1, ...odd, -3])
+    .toJSON();
+  expect(all).toEqual({
+    type: "perdida.lossFunctional",
+    count: 6,
+    units,
+    nan: 1,
+    positive: 1,
+    negative: 2,
+  });
+});
+
 test("NaN and infinities come out as the true sum has them", () => {
   const sum = (...losses: number[]) => lossFunctional().add(losses).sum;
   expect(sum(1, Infinity)).toBe(Infinity);

@@ -1,6 +1,6 @@
 /**
  * Laws over the whole registry on generated arguments, hostile numbers among them: the engines agree, `wrt` and `out`
- * change nothing but what is computed and where it goes, a value comes out alike with and without its gradient.
+ * change nothing but what is computed and where it goes, over the inputs as well, a value comes out alike with and without its gradient.
  */
 import fc from "fast-check";
 import { describe, test } from "vitest";
@@ -8,7 +8,7 @@ import { allocate } from "../../ts/index.js";
 import { type AnyLoss, REGISTRY, type Row } from "../../ts/registry.js";
 import { agree } from "../support/agree.js";
 import { expectSameBits, valuesOf } from "../support/close.js";
-import { on } from "../support/engines.js";
+import { ENGINES, on } from "../support/engines.js";
 import { sample, withReduction } from "../support/generate.js";
 
 const RUNS = Number(process.env.PERDIDA_RUNS ?? 120);
@@ -102,6 +102,43 @@ for (const row of REGISTRY) {
               name,
             );
           }
+        }),
+        { numRuns: RUNS / 2 },
+      );
+    });
+
+    test("a gradient may be written over its input, on either engine", () => {
+      fc.assert(
+        fc.property(arguments_, fc.constantFrom(...ENGINES), fc.boolean(), (wishes, engine, lodged) => {
+          const { args, options } = call(row, wishes);
+          on(engine, () => {
+            const expected = loss.valueAndGrad(...args, options);
+            const grads: Record<string, unknown> = {};
+            const kept: { dispose(): void }[] = [];
+            const inputs = args.map((arg, i) => {
+              const name = Object.keys(row.inputs)[i] as string;
+              if (expected.grads[name] === undefined) return arg;
+              const { data, shape } = arg as { data: Float32Array; shape: number[] };
+              if (!lodged) {
+                grads[name] = { data: data.slice(), shape };
+                return grads[name];
+              }
+              const tensor = allocate(shape, wishes.dtype);
+              tensor.data.set(data);
+              kept.push(tensor);
+              grads[name] = tensor;
+              return tensor;
+            });
+            const actual = loss.valueAndGrad(...inputs, { ...options, out: { grads } });
+            expectSameBits(valuesOf(actual.value), valuesOf(expected.value), "value");
+            for (const name in grads)
+              expectSameBits(
+                (grads[name] as { data: ArrayLike<number> }).data,
+                (expected.grads[name] as { data: ArrayLike<number> }).data,
+                name,
+              );
+            for (const tensor of kept) tensor.dispose();
+          });
         }),
         { numRuns: RUNS / 2 },
       );

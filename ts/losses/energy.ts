@@ -682,7 +682,7 @@ interface Search {
 }
 const search: Search = /* @__PURE__ */ define({
   name: "mostOffending",
-  inputs: [INPUTS[0] as InputRow, INPUTS[1] as InputRow],
+  inputs: INPUTS,
   options: INCORRECT,
   mapping: true,
   plain: true,
