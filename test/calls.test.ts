@@ -6,7 +6,9 @@ import { afterEach, describe, expect, test, vi } from "vitest";
 import { ROOT } from "../scripts/support.mjs";
 import * as energies from "../ts/energy.js";
 import * as perdida from "../ts/index.js";
+import { REGISTRY } from "../ts/registry.js";
 import { ENGINES, on } from "./support/engines.js";
+import { sample } from "./support/generate.js";
 import { expectRefusal } from "./support/refusal.js";
 
 const { crossEntropyLoss, ctcAlign, ctcLoss, ctcPosteriors, cdist, mseLoss, tensor } = perdida;
@@ -148,6 +150,20 @@ describe("numbers among the options", () => {
     if (name !== "contrastiveLoss") expectRefusal(run("1"), "TYPE", words('"1"'));
     for (const value of allowed) expect(run(value)).not.toThrow();
   });
+});
+
+test("an input that is not there is refused by its name", () => {
+  for (const row of REGISTRY) {
+    const { args } = sample(row, { seed: 3, dtype: "float64", size: 4 });
+    Object.keys(row.inputs).forEach((name, i) => {
+      // may be left out
+      if (name === "x2" && row.name === "cdist") return;
+      for (const nothing of [undefined, null]) {
+        const given = args.map((arg, at) => (at === i ? nothing : arg));
+        expectRefusal(() => row.loss(...given), "TYPE", `${row.name}: ${name} is ${nothing}, expected `);
+      }
+    });
+  }
 });
 
 test("what flows into a reduced loss is a number in any form", () => {

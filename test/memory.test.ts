@@ -17,6 +17,7 @@ import {
 } from "../ts/index.js";
 import { CoreMemory } from "../ts/runtime/memory.js";
 import { randomStream } from "./support/generate.js";
+import { freshLibrary } from "./support/library.js";
 
 beforeAll(() => setEngine("wasm"));
 
@@ -62,6 +63,12 @@ describe("allocate", () => {
     expect(t.disposed).toBe(true);
     expect(() => t.data).toThrow(expect.objectContaining({ name: "TypeError", code: "DISPOSED" }));
     expect(() => softmax(t)).toThrow(expect.objectContaining({ code: "DISPOSED" }));
+  });
+
+  test("shows its shape and precision to whoever lists or copies it", () => {
+    const t = allocate([2, 3], "float64");
+    expect({ ...t }).toEqual({ shape: [2, 3], dtype: "float64" });
+    t.dispose();
   });
 
   test("Symbol.dispose gives back", () => {
@@ -339,6 +346,18 @@ describe("scratch", () => {
     }
     expect(made.count).toBe(0);
     expect(engine().memory).toEqual(before);
+  });
+
+  test("tensors of the core's memory need none, however large", async () => {
+    const library = await freshLibrary();
+    const shape = [256, 1024];
+    const [x, y] = [library.allocate(shape), library.allocate(shape)];
+    library.softmax(library.allocate([1, 4]), { out: { value: library.allocate([1, 4]) } });
+    const before = library.engine().memory;
+    library.softmax(x, { out: { value: y } });
+    library.softmax(tensor(x.data, shape), { out: { value: y.data } });
+    expect(library.engine().memory).toEqual(before);
+    expect(y.data[0]).toBe(1 / 1024);
   });
 
   test("large scratch is given back", () => {

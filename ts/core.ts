@@ -106,7 +106,7 @@ function roomFor(slot: Slot, real: number): number {
 function run({ memory, exports }: Core, kernels: Known, call: Call, plan: unknown): number {
   const { slots, dtype } = call;
   // long enough for every family
-  const at: Addresses = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+  const at: Addresses = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
   const needed = kernels.scratch === undefined ? 0 : kernels.scratch(exports, call, plan);
   // 32 bits of the core's are a signed number here
   if (needed !== 0)

@@ -268,7 +268,7 @@ export function flatten(where: string, name: string, nested: readonly unknown[],
   // what most are; and what is no number after all is told of below
   if (shape.length === 1) {
     while (at < size && typeof nested[at] === "number") data[at] = nested[at++] as number;
-    if (at === size && size > 0) return operandOf(name, data, shape, true);
+    if (at === size) return operandOf(name, data, shape, true);
     at = 0;
   }
   const copy = (level: unknown, depth: number, place: string): void => {
