@@ -152,6 +152,114 @@ describe("numbers among the options", () => {
   });
 });
 
+describe("an option that is not given is what the documentation says", () => {
+  const [x, zeros, rows] = [
+    [1, 4, -3],
+    [0, 0, 0],
+    [
+      [0, 3],
+      [1, 1],
+      [5, 2],
+      [2, 2],
+    ],
+  ];
+  const classes = [0, 0, 1, 1];
+  const steps = [[[2, 1, 0.5]], [[1, 0, 3]], [[0.5, 2, 1]]];
+  // the default, and what gives something else on these arguments
+  const defaults: [loss: string, args: unknown[], option: string, value: unknown, other: unknown][] = [
+    ["smoothL1Loss", [x, zeros], "beta", 1, 2],
+    ["huberLoss", [x, zeros], "delta", 1, 2],
+    ["klDivLoss", [x, [0.5, 1, 2]], "logTarget", false, true],
+    ["poissonNllLoss", [x, [1, 2, 3]], "logInput", true, false],
+    ["poissonNllLoss", [x, [1, 2, 3]], "full", false, true],
+    ["poissonNllLoss", [zeros, [1, 2, 3], { logInput: false }], "eps", 1e-8, 2e-8],
+    ["sigmoidFocalLoss", [x, [1, 1, 0]], "alpha", 0.25, 0.3],
+    ["sigmoidFocalLoss", [x, [1, 1, 0]], "gamma", 2, 3],
+    ["gaussianNllLoss", [x, zeros, zeros], "eps", 1e-6, 2e-6],
+    ["gaussianNllLoss", [x, zeros, [1, 2, 3]], "full", false, true],
+    ["marginRankingLoss", [x, zeros, [1, -1, 1]], "margin", 0, 1],
+    ["hingeEmbeddingLoss", [x, [1, 1, -1]], "margin", 1, 2],
+    ["crossEntropyLoss", [rows, [0, 1, 1, 1]], "ignoreIndex", -100, 1],
+    ["crossEntropyLoss", [rows, classes], "labelSmoothing", 0, 0.1],
+    ["nllLoss", [rows, [0, 1, 1, 1]], "ignoreIndex", -100, 1],
+    ["multiMarginLoss", [rows, classes], "p", 1, 2],
+    ["multiMarginLoss", [rows, classes], "margin", 1, 2],
+    ["pairwiseDistance", [x, zeros], "p", 2, 3],
+    ["pairwiseDistance", [zeros, zeros], "eps", 1e-6, 2e-6],
+    ["cdist", [rows], "p", 2, 3],
+    ["cosineEmbeddingLoss", [[1, 2], [2, 1], -1], "margin", 0, 0.1],
+    ["tripletMarginLoss", [x, [1, 5, 1], zeros], "margin", 1, 2],
+    ["tripletMarginLoss", [x, [1, 5, 1], zeros], "p", 2, 3],
+    ["tripletMarginLoss", [zeros, zeros, [0.5, 0, 0]], "eps", 1e-6, 2e-6],
+    ["tripletMarginLoss", [x, zeros, [1, 1, 1]], "swap", false, true],
+    ["tripletMarginWithDistanceLoss", [x, [1, 5, 1], zeros], "distance", "euclidean", "manhattan"],
+    ["tripletMarginWithDistanceLoss", [x, [1, 5, 1], zeros], "margin", 1, 2],
+    ["tripletMarginWithDistanceLoss", [x, zeros, [1, 1, 1]], "swap", false, true],
+    ...["batchHardTripletLoss", "batchSemiHardTripletLoss", "batchAllTripletLoss"].flatMap((loss) =>
+      (
+        [
+          ["margin", 1, 2],
+          ["squared", false, true],
+          ["softMargin", false, true],
+        ] as const
+      ).map(([option, value, other]): (typeof defaults)[0] => [loss, [rows, classes], option, value, other]),
+    ),
+    ["supervisedContrastiveLoss", [rows, classes], "temperature", 0.1, 0.2],
+    ["infoNceLoss", [rows, [...rows].reverse()], "temperature", 0.1, 0.2],
+    [
+      "infoNceLoss",
+      [
+        rows,
+        [
+          [1, 2],
+          [3, 0],
+          [0, 1],
+          [2, 2],
+        ],
+      ],
+      "symmetric",
+      false,
+      true,
+    ],
+    ["nearest", [rows, rows, 3], "metric", "euclidean", "dot"],
+    [
+      "ctcLoss",
+      [
+        [
+          [
+            [2, 1, 0.5],
+            [1, 0, 3],
+          ],
+        ],
+        [[1]],
+      ],
+      "blank",
+      0,
+      2,
+    ],
+    ["ctcLoss", [steps, [[1, 2], [1], [1]]], "zeroInfinity", false, true],
+    ["ctcGreedyDecode", [steps], "layout", "NTC", "TNC"],
+    ["ctcBeamDecode", [steps], "topK", 1, 2],
+    ["hingeLoss", [rows, classes], "margin", 1, 2],
+    ["lvq2Loss", [rows, [1, 1, 0, 0]], "margin", 1, 2],
+    ["squareSquareLoss", [rows, classes], "margin", 1, 2],
+    ["squareExponentialLoss", [rows, classes], "beta", 1, 2],
+    ["energy.nllLoss", [rows, classes], "beta", 1, 2],
+    ["meeLoss", [rows, classes], "beta", 1, 2],
+    ["contrastiveLoss", [rows, classes], "surrogate", "hinge", "log"],
+    ["contrastiveLoss", [rows, classes], "margin", 1, 2],
+  ];
+  test.each(defaults)("%s(%j): %s is %j", (name, args, option, value, other) => {
+    const own = args.filter((arg) => typeof arg === "object" && !Array.isArray(arg))[0] as object | undefined;
+    const inputs = args.filter((arg) => arg !== own);
+    const all = { ...energies, ...perdida, "energy.nllLoss": energies.nllLoss } as object;
+    const loss = (all as Record<string, (...args: unknown[]) => unknown>)[name];
+    const run = (options: object): unknown => loss?.(...inputs, { ...own, ...options });
+    expect(run({ [option]: value })).toEqual(run({}));
+    expect(run({ [option]: other })).not.toEqual(run({}));
+  });
+});
+
 test("an input that is not there is refused by its name", () => {
   for (const row of REGISTRY) {
     const { args } = sample(row, { seed: 3, dtype: "float64", size: 4 });

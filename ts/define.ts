@@ -149,7 +149,7 @@ function onJs({ js, reference }: Face, call: Call, plan: unknown): number {
     const array = slot.array as FloatArray;
     let own = array;
     // a reference may read an input again after it has written: an output that overlaps one is written at the end
-    if (out && slots.some((other) => other !== slot && other.place !== NOWHERE && overlap(slot, other))) {
+    if (out && slots.some((other) => other !== slot && overlap(slot, other))) {
       // of the same precision, so that it rounds alike
       own = own.BYTES_PER_ELEMENT === 4 ? new Float32Array(own) : new Float64Array(own);
       copies.push({ to: array, from: own });
