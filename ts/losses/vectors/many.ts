@@ -45,8 +45,8 @@ export function readSets(call: Call): Sets {
   const [rows, length] = readSet(where, call.input(0));
   const second = inputs[1];
   const [columns, other] = second === undefined ? [rows, length] : readSet(where, second);
-  if (second !== undefined && other !== length)
-    wrongShape(where, second, `vectors of ${length} numbers, as ${call.input(0).name}`);
+  if (other !== length)
+    wrongShape(where, second as Operand, `vectors of ${length} numbers, as ${call.input(0).name}`);
   return { rows, columns, length, parameters };
 }
 
