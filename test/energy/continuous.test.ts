@@ -226,6 +226,45 @@ describe("where it starts and ends", () => {
     expect([...nothing.answer, nothing.energy]).toEqual([Number.NaN, Infinity]);
   });
 
+  test("energies and places of another scale: the same search, to the last bit", () => {
+    const bounds = [-4, 4] as const;
+    for (let seed = 0; seed < 10; seed++) {
+      const energy = wavy(seed, 2);
+      const options = { epsilon: 0.5, starts: 6, steps: 30, seed };
+      const found = mostOffendingContinuous(energy, [0.5, -1], { ...options, bounds });
+      const louder = mostOffendingContinuous(
+        (y) => {
+          const { value, grad } = energy(y);
+          return { value: 1024 * value, grad: grad.map((g) => 1024 * g) };
+        },
+        [0.5, -1],
+        { ...options, bounds },
+      );
+      expect(louder).toEqual({ answer: found.answer, energy: 1024 * found.energy });
+      const wider = mostOffendingContinuous(
+        (y) => {
+          const { value, grad } = energy(y.map((x) => x / 8));
+          return { value, grad: grad.map((g) => g / 8) };
+        },
+        [4, -8],
+        { ...options, epsilon: 4, bounds: [-32, 32] },
+      );
+      expect(wider).toEqual({ answer: found.answer.map((x) => 8 * x), energy: found.energy });
+    }
+  });
+
+  test("on the surface it comes to rest long before it may not ask any more", () => {
+    let asked = 0;
+    const energy = ([a, b]: Float64Array) => {
+      asked++;
+      const [x, y] = [a as number, b as number];
+      return { value: x * x + 2 * y * y, grad: [2 * x, 4 * y] };
+    };
+    const found = mostOffendingContinuous(energy, [0, 0], { epsilon: 2 });
+    expect(found.energy).toBeCloseTo(4, 12);
+    expect(asked).toBeLessThan((24 * 200) / 4);
+  });
+
   test("it asks no more often than it may, and at no forbidden place", () => {
     fc.assert(
       fc.property(
