@@ -274,6 +274,28 @@ test("an input that is not there is refused by its name", () => {
   }
 });
 
+test("rows decide the precision, if all of them are typed; labels do not", () => {
+  const [single, plain] = [Float32Array.of(1, 2), [3, 4]];
+  for (const [given, Numbers] of [
+    [[single, single], Float32Array],
+    [[single, plain], Float64Array],
+    [[plain, single], Float64Array],
+    [[plain, plain], Float64Array],
+    [[single, Float64Array.of(3, 4)], Float64Array],
+  ] as const) {
+    // the types would not let rows of two kinds in
+    const rows = given as unknown as perdida.Input;
+    const { data, shape } = perdida.softmax(rows);
+    expect(data).toBeInstanceOf(Numbers);
+    expect(shape).toEqual([2, 2]);
+    const { grads } = perdida.cosineEmbeddingLoss.valueAndGrad(rows, rows, [1, -1]);
+    expect(grads.input1.data).toBeInstanceOf(Numbers);
+    expect(crossEntropyLoss.valueAndGrad(rows, [1, 0]).grads.input.data).toBeInstanceOf(Numbers);
+    const mined = perdida.batchAllTripletLoss.valueAndGrad(rows, [1, 0]);
+    expect(mined.grads.embeddings.data).toBeInstanceOf(Numbers);
+  }
+});
+
 test("what flows into a reduced loss is a number in any form", () => {
   for (const name of ENGINES) {
     on(name, () => {
