@@ -12,7 +12,7 @@ import { existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
-import { inOrderOfUse, ranked } from "./code.mjs";
+import { constantsFirst, inOrderOfUse, ranked } from "./code.mjs";
 import { PARTS } from "./entries.mjs";
 import { pack, unpacked } from "./pack.mjs";
 import { CLONE_LOCK, setup, wasmEnvironment } from "./setup.mjs";
@@ -84,7 +84,7 @@ async function buildCore(toolchain, kind) {
       return built;
     };
     const { bytes, types } = await module(undefined);
-    writeWhole(join(GENERATED, file), bytes);
+    writeWhole(join(GENERATED, file), constantsFirst(bytes));
     if (kind === "simd") {
       writeWhole(join(GENERATED, "exports.ts"), NOTE + exportTypes(types));
       const unpacker = await buildUnpacker(toolchain, tell);
@@ -96,10 +96,11 @@ async function buildCore(toolchain, kind) {
       const length = `export const commonLength: number = ${common.bytes.length};\n`;
       writeWhole(join(GENERATED, "common.ts"), `${NOTE}${text("common", common.packed)}${length}`);
       for (const [part, bytes] of parts) {
-        writeWhole(join(GENERATED, "parts", `${part}.wasm`), bytes);
+        const built = constantsFirst(bytes);
+        writeWhole(join(GENERATED, "parts", `${part}.wasm`), built);
         const piece = pack(ranked(bytes), common);
         // the two sides of the format know the same things, in two languages
-        if (Buffer.compare(unpacked(unpacker, [common, piece]).restored(), bytes) !== 0)
+        if (Buffer.compare(unpacked(unpacker, [common, piece]).restored(), built) !== 0)
           throw new Failure(`The core's part ${part} is not unpacked to what was built.`);
         writeWhole(
           join(GENERATED, "parts", `${part}.ts`),

@@ -8,7 +8,7 @@
 //! such a loop over bits has to run at full speed from the start: in JavaScript that has yet to be compiled it takes ten times as
 //! long (measured).
 //!
-//! What comes out of that is not yet the module: scripts/code.mjs says what `restore` makes of it.
+//! What comes out of that is not yet the module: scripts/code.mjs says what `restore` makes of it: locals of ranks, and constants before loops.
 //!
 //! One buffer holds all: what is unpacked from its start on, what is packed from its middle on, where the module takes its place in the
 //! end. What was unpacked before in the same instance is there for what comes next: repetitions reach into it, and the odds are
@@ -320,6 +320,10 @@ const LOCALS: usize = 1 << 12;
 /// Of each class first those that were used, the last one first, then the others in their order.
 static LISTS: [AtomicU16; 4 * LOCALS] = [const { AtomicU16::new(0) }; 4 * LOCALS];
 
+/// Bytes of a constant, and of its way into a local or out of it.
+const CONSTANT: usize = 18;
+const ACCESS: usize = 3;
+
 /// Where what was unpacked is read, and the module written.
 struct Module {
     from: usize,
@@ -328,6 +332,15 @@ struct Module {
     locals: usize,
     all: [usize; 4],
     used: [usize; 4],
+    code: Code,
+}
+
+/// Moves bytes further up.
+#[inline(never)]
+fn shift(from: usize, to: usize, by: usize) {
+    for at in (from..to).rev() {
+        put(at + by, byte(at));
+    }
 }
 
 impl Module {
@@ -402,6 +415,54 @@ impl Module {
         local.into()
     }
 
+    /// Writes an instruction for the local that comes next.
+    #[inline(never)]
+    fn access(&mut self, opcode: usize) {
+        self.put(opcode);
+        self.put(self.locals | 128);
+        self.put(self.locals >> 7);
+    }
+
+    /// The rest of a block, whose innermost loop starts somewhere if it is in one; gives back where it does then.
+    fn block(&mut self, end: usize, mut start: usize) -> usize {
+        while self.from < end {
+            if self.code.kind >= 8 {
+                let rank = self.number();
+                let local = self.local(rank);
+                self.put_number(local);
+                self.code.kind = 0;
+                continue;
+            }
+            let is_opcode = self.code.kind == 0;
+            let byte = self.copy();
+            self.code.pass(byte);
+            if is_opcode {
+                match byte {
+                    2 | 4 => start = self.block(end, start),
+                    3 => {
+                        self.block(end, self.to - 1);
+                    }
+                    0x0b => break,
+                    _ => {}
+                }
+            } else if self.code.opcode == 0x10c && self.code.kind == 0 && byte > 0 && start > 0 {
+                // a constant goes before the loop, and a local in its place
+                shift(start, self.to, CONSTANT + ACCESS);
+                let to = self.to + ACCESS;
+                self.to = start;
+                for i in 0..CONSTANT {
+                    self.put(crate::byte(to + i));
+                }
+                self.access(0x21);
+                start = self.to;
+                self.to = to;
+                self.access(0x20);
+                self.locals += 1;
+            }
+        }
+        start
+    }
+
     /// The next function, whose parameters' types are somewhere.
     fn function(&mut self, params: usize, end: usize) {
         let start = self.to;
@@ -410,41 +471,28 @@ impl Module {
             self.declare(byte(params + i));
         }
         self.used = self.all;
-        for _ in 0..self.copy() {
+        let groups = self.copy();
+        put(start, groups + 1);
+        for _ in 0..groups {
             let count = self.copy_number();
             let kind = self.copy();
             for _ in 0..count.min(LOCALS) {
                 self.declare(kind);
             }
         }
-        let mut code = Code::START;
-        let mut depth = 1;
-        while depth > 0 && self.from < end {
-            if code.kind >= 8 {
-                let rank = self.number();
-                let local = self.local(rank);
-                self.put_number(local);
-                code.kind = 0;
-                continue;
-            }
-            let opcode = code.kind == 0;
-            let byte = self.copy();
-            if opcode {
-                match byte {
-                    2..=4 => depth += 1,
-                    0x0b => depth -= 1,
-                    _ => {}
-                }
-            }
-            code.pass(byte);
-        }
+        // one more group, of constants
+        let (declared, plain) = (self.to, self.locals);
+        self.to += ACCESS;
+        self.code = Code::START;
+        self.block(end, 0);
+        put(declared, (self.locals - plain) | 128);
+        put(declared + 1, (self.locals - plain) >> 7);
+        put(declared + 2, 0x7b);
         // the length comes before it
         let stop = self.to;
         self.put_number(stop - start);
         let more = self.to - stop;
-        for at in (start..stop).rev() {
-            put(at + more, byte(at));
-        }
+        shift(start, stop, more);
         self.to = start;
         self.put_number(stop - start);
         self.to = stop + more;
@@ -455,7 +503,7 @@ impl Module {
 /// comes to some end as well.
 #[no_mangle]
 pub extern "C" fn restore(from: usize, end: usize) -> usize {
-    let mut module = Module { from, to: ROOM / 2, locals: 0, all: [0; 4], used: [0; 4] };
+    let mut module = Module { from, to: ROOM / 2, locals: 0, all: [0; 4], used: [0; 4], code: Code::START };
     for _ in 0..8 {
         module.copy();
     }
