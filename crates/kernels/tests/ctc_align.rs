@@ -25,16 +25,29 @@ struct Outcome(Vec<f64>, Vec<i32>, Vec<i32>, Vec<i32>, Vec<f64>);
 /// Written where nothing should be.
 const UNTOUCHED: i32 = -77;
 
-/// Runs the kernel; `less` numbers are missing in the scratch.
-fn call<L: Lanes>(c: &Case, less: usize) -> (f64, Outcome) {
+/// What does not fit: so many numbers are missing in a kind of scratch, or an output is longer than it may be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Wrong {
+    Nothing,
+    Scratch(usize, usize),
+    Output(usize),
+}
+
+/// Runs the kernel.
+fn call<L: Lanes>(c: &Case, wrong: Wrong) -> (f64, Outcome) {
     let samples = c.input_lengths.len();
+    let less =
+        |kind: usize| if let Wrong::Scratch(k, less) = wrong { less * usize::from(k == kind) } else { 0 };
+    let more = |output: usize| usize::from(wrong == Wrong::Output(output));
     let logits: Vec<L::Scalar> = c.logits.iter().map(|&x| L::Scalar::from_f64(x)).collect();
     let n = need::<L>(c.steps, c.classes, c.labels);
-    let mut reals = vec![L::Scalar::NAN; n.reals.saturating_sub(less)];
-    let (mut doubles, mut indices) = (vec![f64::NAN; n.doubles], vec![UNTOUCHED; n.indices]);
-    let (mut scores, mut log_probs) = (vec![-77.0; samples], vec![-77.0; samples * c.labels]);
-    let mut path = vec![UNTOUCHED; samples * c.steps];
-    let (mut starts, mut ends) = (vec![UNTOUCHED; samples * c.labels], vec![UNTOUCHED; samples * c.labels]);
+    let mut reals = vec![L::Scalar::NAN; n.reals.saturating_sub(less(0))];
+    let mut doubles = vec![f64::NAN; n.doubles.saturating_sub(less(1))];
+    let mut indices = vec![UNTOUCHED; n.indices.saturating_sub(less(2))];
+    let [mut scores, mut log_probs] =
+        [(0, samples), (1, samples * c.labels)].map(|(output, n)| vec![-77.0; n + more(output)]);
+    let [mut path, mut starts, mut ends] = [(2, c.steps), (3, c.labels), (4, c.labels)]
+        .map(|(output, n)| vec![UNTOUCHED; samples * n + more(output)]);
     let total = run::<L>(
         &mut Alignments {
             samples,
@@ -124,7 +137,19 @@ fn cases() -> impl Strategy<Value = Case> {
                     labels,
                     time_major,
                     blank,
-                    logits,
+                    // now and then a class is out of the question, but one of each step is not
+                    logits: logits
+                        .iter()
+                        .enumerate()
+                        .map(|(i, &x)| {
+                            let is_sure = i % classes == i / classes % classes;
+                            if x == -3.0 && !is_sure {
+                                f64::NEG_INFINITY
+                            } else {
+                                x
+                            }
+                        })
+                        .collect(),
                     // any class but the blank, and now and then what stands for anything
                     targets: targets
                         .iter()
@@ -139,7 +164,8 @@ fn cases() -> impl Strategy<Value = Case> {
 }
 
 fn agree<L: Lanes>(c: &Case, tolerance: f64) -> Result<(), TestCaseError> {
-    let (_, Outcome(scores, paths, starts, ends, log_probs)) = call::<L>(c, 0);
+    let (total, Outcome(scores, paths, starts, ends, log_probs)) = call::<L>(c, Wrong::Nothing);
+    prop_assert_eq!(total, scores.iter().fold(0.0, |sum, score| sum + score));
     for n in 0..scores.len() {
         let path = &paths[n * c.steps..][..c.steps];
         let steps = c.input_lengths[n] as usize;
@@ -188,18 +214,36 @@ proptest! {
     }
 
     #[test]
-    fn slices_that_do_not_fit_are_left_alone(c in cases(), less in 1usize..9, which in 0usize..4) {
+    fn slices_that_do_not_fit_are_left_alone(c in cases(), less in 1usize..9, which in 0usize..12) {
         let mut c = c;
-        let mut missing = 0;
+        let mut wrong = Wrong::Nothing;
         match which {
             0 if !c.logits.is_empty() => { c.logits.pop(); }
             1 if !c.targets.is_empty() => { c.targets.pop(); }
             2 => c.target_lengths.push(0),
-            _ => missing = less,
+            3 => c.blank = c.classes,
+            4..=8 => wrong = Wrong::Output(which - 4),
+            9 | 10 => wrong = Wrong::Scratch(2 * (which - 9), less),
+            // some have no step and hardly any label
+            _ => wrong = Wrong::Scratch(1, 1),
         }
-        let (total, Outcome(scores, path, ..)) = call::<F32x4>(&c, missing);
+        let (total, Outcome(scores, path, starts, ends, log_probs)) = call::<F32x4>(&c, wrong);
         prop_assert!(total.is_nan());
-        prop_assert!(scores.iter().all(|&x| x == -77.0) && path.iter().all(|&x| x == UNTOUCHED));
+        prop_assert!(scores.iter().chain(&log_probs).all(|&x| x == -77.0));
+        prop_assert!(path.iter().chain(&starts).chain(&ends).all(|&x| x == UNTOUCHED));
+    }
+
+    #[test]
+    fn lengths_stay_within_the_arrays(c in cases(), beyond in 1..i32::MAX, which in any::<prop::sample::Index>()) {
+        let n = which.index(c.input_lengths.len());
+        for (inside, outside) in [([0, 0], [-beyond; 2]), ([c.steps, c.labels], [beyond.max(40); 2])] {
+            let with = |input: i32, target: i32| {
+                let mut c = c.clone();
+                (c.input_lengths[n], c.target_lengths[n]) = (input, target);
+                call::<F64x2>(&c, Wrong::Nothing).1
+            };
+            prop_assert_eq!(with(outside[0], outside[1]), with(inside[0] as i32, inside[1] as i32));
+        }
     }
 
     #[test]
@@ -211,8 +255,8 @@ proptest! {
                 c.logits[at] = x;
             }
         }
-        let (_, Outcome(scores, ..)) = call::<F32x4>(&c, 0);
-        let (_, Outcome(doubles, ..)) = call::<F64x2>(&c, 0);
+        let (_, Outcome(scores, ..)) = call::<F32x4>(&c, Wrong::Nothing);
+        let (_, Outcome(doubles, ..)) = call::<F64x2>(&c, Wrong::Nothing);
         prop_assert!(scores.iter().chain(&doubles).all(|&x| x.is_nan() || x <= 1e-4));
     }
 }

@@ -191,8 +191,58 @@ proptest! {
         prop_assume!(batch.rows > 0 && !(0..batch.columns as i32).contains(&answer));
         let mut wrong = batch;
         wrong.answers[0] = answer;
-        let (_, values, _) = call::<F64x2>(op, &wrong, true);
+        let (_, values, grad) = call::<F64x2>(op, &wrong, true);
         prop_assert!(values[0].is_nan());
+        let n = wrong.lengths.first().map_or(wrong.columns, |&n| n as usize);
+        prop_assert!(grad[..n].iter().all(|g| g.is_nan()));
+        prop_assert!(grad[n..wrong.columns].iter().all(|&g| g == 0.0));
+    }
+
+    #[test]
+    fn lengths_go_no_further_than_the_columns((op, batch) in batch(), beyond in any::<i32>()) {
+        let n = batch.columns as i32;
+        let of = |length: i32| call::<F32x4>(op, &Batch { lengths: vec![length; batch.rows], ..batch.clone() }, true);
+        let (sum, values, grad) = of(n);
+        for beyond in [n + 1, i32::MAX, if beyond < n { -1 } else { beyond }] {
+            let (other_sum, other_values, other_grad) = of(beyond);
+            prop_assert_eq!(sum.to_bits(), other_sum.to_bits());
+            prop_assert_eq!(&values, &other_values);
+            prop_assert_eq!(&grad, &other_grad);
+        }
+    }
+
+    /// Log-weights count relative to each other alone, however large they all are.
+    #[test]
+    fn a_measure_may_be_of_any_size((_, batch) in batch(), by in -1e3..1e3f64) {
+        let nll = 8;
+        let near = Batch { table: batch.energies.iter().map(|x| x / 4.0).take(batch.columns).collect(), ..batch };
+        let far = Batch { table: near.table.iter().map(|m| m + by).collect(), ..near.clone() };
+        let (_, values, grad) = call::<F64x2>(nll, &near, true);
+        let (_, moved, same) = call::<F64x2>(nll, &far, true);
+        for (a, b) in values.iter().zip(&moved) {
+            prop_assert!(close(a + by / near.p[0], *b, 1e-11), "{a} and {b}, moved by {by}");
+        }
+        for (a, b) in grad.iter().zip(&same) {
+            prop_assert!(close(*a, *b, 1e-11), "slopes {a} and {b}, moved by {by}");
+        }
+    }
+
+    /// What is left of a loss where the answer is far better than all others keeps its digits.
+    #[test]
+    fn a_log_loss_near_0_is_not_lost(gap in 1f64..700.0) {
+        let batch = Batch {
+            rows: 1,
+            columns: 2,
+            energies: vec![0.0, gap],
+            answers: vec![0],
+            lengths: vec![],
+            table: vec![],
+            per: Per::All,
+            p: [0.0, 1.0],
+        };
+        let (sum, _, _) = call::<F64x2>(3, &batch, false);
+        let expected = (-gap).exp().ln_1p();
+        prop_assert!((sum - expected).abs() <= 1e-13 * expected, "{sum}, expected {expected}");
     }
 }
 

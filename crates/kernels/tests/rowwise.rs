@@ -1,7 +1,7 @@
 //! Rows whose numbers stand apart: brought together and taken back, for every part of them. Strips of rows against rows alone. Lengths
 //! that do not fit harm nothing.
 use kernels::rowwise::{run, strips, turn, Op, Rows};
-use lanes::{F32x4, F64x2};
+use lanes::{F32x4, F64x2, Lanes, Real};
 
 /// Number c of row i of [.., columns, inner].
 fn place(i: usize, c: usize, columns: usize, inner: usize) -> usize {
@@ -42,10 +42,22 @@ fn lengths_that_do_not_fit_harm_nothing() {
         for inner in each {
             for first in each {
                 for rows in each {
-                    for (apart, together) in [(0, 0), (24, 0), (0, 12), (24, 12), (5, 7)] {
+                    for (apart, together) in [(0, 0), (24, 0), (0, 12), (24, 12), (24, 11), (24, 13), (5, 7)]
+                    {
                         for back in [false, true] {
                             let of = [columns, inner, first, rows];
-                            turn(&mut vec![1.0; apart], &mut vec![2.0; together], of, back);
+                            let (mut apart, mut together) = (vec![1.0; apart], vec![2.0; together]);
+                            let size = rows.checked_mul(columns);
+                            turn(&mut apart, &mut together, of, back);
+                            let to = if back { &apart } else { &together };
+                            let all = first.checked_add(rows).and_then(|n| n.checked_mul(columns));
+                            let samples = columns.checked_mul(inner).and_then(|n| apart.len().checked_rem(n));
+                            let fits = size == Some(together.len())
+                                && all.is_some_and(|all| all <= apart.len())
+                                && samples == Some(0);
+                            let brought = if back { 2.0 } else { 1.0 };
+                            let count = to.iter().filter(|&&x| x == brought).count();
+                            assert_eq!(count, if fits { together.len() } else { 0 }, "{of:?} {back}");
                         }
                     }
                 }
@@ -72,6 +84,164 @@ fn rows_of_nothing_are_not_gone_through() {
         p: [0.0; 2],
     };
     assert_eq!(run::<F64x2>(Op::Softmax, &mut { rows }), 0.0);
+}
+
+/// The arrays of any rowwise call, the labels as numbers: input, labels, target, weight, upstream, values, the two gradients.
+#[derive(Clone)]
+struct Call {
+    op: Op,
+    rows: usize,
+    columns: usize,
+    inner: usize,
+    arrays: [Vec<f64>; 8],
+}
+
+/// Stands where nothing was written.
+const UNTOUCHED: f64 = 9.0;
+
+impl Call {
+    /// A call whose arrays fit, and which has all that it may have.
+    fn fitting(op: Op, rows: usize, columns: usize, inner: usize) -> Self {
+        let (size, targets) = (rows * columns, rows * op.targets(columns));
+        let per_value = if op.is_mapping() { size } else { rows };
+        let numbers = |n: usize, x: f64| vec![x; n];
+        let arrays = [
+            numbers(size, 0.5),
+            numbers(rows * op.labels(columns), 0.0),
+            numbers(targets, 0.5),
+            numbers(columns, 1.0),
+            numbers(per_value, 2.0),
+            numbers(per_value, UNTOUCHED),
+            numbers(size, UNTOUCHED),
+            numbers(if op == Op::CrossEntropyLossProbabilities { targets } else { 0 }, UNTOUCHED),
+        ];
+        Self { op, rows, columns, inner, arrays }
+    }
+
+    /// The sum; what was written is in the arrays.
+    fn run<L: Lanes>(&mut self, kernel: impl Fn(Op, &mut Rows<L::Scalar>) -> f64) -> f64 {
+        let reals =
+            self.arrays.each_ref().map(|a| a.iter().map(|&x| L::Scalar::from_f64(x)).collect::<Vec<_>>());
+        let labels: Vec<i32> = self.arrays[1].iter().map(|&x| x as i32).collect();
+        let [input, _, target, weight, upstream, mut values, mut grad_input, mut grad_target] = reals;
+        let sum = kernel(
+            self.op,
+            &mut Rows {
+                rows: self.rows,
+                columns: self.columns,
+                inner: self.inner,
+                input: &input,
+                labels: &labels,
+                target: &target,
+                weight: &weight,
+                values: &mut values,
+                grad_input: &mut grad_input,
+                grad_target: &mut grad_target,
+                upstream: &upstream,
+                scale: 1.0,
+                p: [if self.op == Op::MultiMarginLoss { 1.0 } else { -100.0 }, 0.0],
+            },
+        );
+        for (to, from) in self.arrays.iter_mut().skip(5).zip([values, grad_input, grad_target]) {
+            *to = from.iter().map(|x| x.to_f64()).collect();
+        }
+        sum
+    }
+
+    /// How many numbers were written.
+    fn written(&self) -> usize {
+        self.arrays[5..].iter().flatten().filter(|&&x| x != UNTOUCHED).count()
+    }
+}
+
+/// Of a call that fits one array at a time, but for those that the kernel does not look at, gets another length: it is refused, and nothing
+/// is written.
+fn one_that_does_not_fit_is_refused<L: Lanes>(
+    call: &Call,
+    unseen: &[usize],
+    kernel: &impl Fn(Op, &mut Rows<L::Scalar>) -> f64,
+) {
+    let op = call.op;
+    let mut all = call.clone();
+    assert!(!all.run::<L>(kernel).is_nan(), "{op:?}");
+    assert_eq!(all.written(), call.arrays[5..].iter().flatten().count(), "{op:?}");
+    for which in (0..8).filter(|which| !unseen.contains(which)) {
+        for longer in [false, true] {
+            let mut other = call.clone();
+            let n = other.arrays[which].len();
+            if n == 0 && !longer {
+                continue;
+            }
+            other.arrays[which].resize(if longer { n + 1 } else { n - 1 }, UNTOUCHED);
+            let sum = other.run::<L>(kernel);
+            assert!(sum.is_nan() && other.written() == 0, "{op:?}: array {which}, longer: {longer}");
+        }
+    }
+    for inner in [0, 2, 3, 5, usize::MAX] {
+        let mut other = Call { inner, ..call.clone() };
+        if (op != Op::NllLoss && inner % 4 != 0) || call.rows.checked_rem(inner) != Some(0) {
+            assert!(other.run::<L>(kernel).is_nan() && other.written() == 0, "{op:?} {inner}");
+        }
+    }
+}
+
+#[test]
+fn arrays_that_do_not_fit_are_refused_one_by_one() {
+    for op in (0..).map_while(Op::from_door) {
+        let call = Call::fitting(op, 8, 3, 1);
+        one_that_does_not_fit_is_refused::<F32x4>(&call, &[], &run::<F32x4>);
+        one_that_does_not_fit_is_refused::<F64x2>(&call, &[], &run::<F64x2>);
+    }
+    one_that_does_not_fit_is_refused::<F64x2>(&Call::fitting(Op::NllLoss, 8, 3, 4), &[], &run::<F64x2>);
+    // they know nothing of targets that are numbers
+    let unseen = [2, 7];
+    let in_strips = |op: Op, r: &mut Rows<f32>| strips::run(op, r, &mut [0.0; 256]);
+    for op in [Op::CrossEntropyLoss, Op::LogSumExp, Op::LogSoftmax, Op::Softmax] {
+        one_that_does_not_fit_is_refused::<F32x4>(&Call::fitting(op, 8, 3, 1), &unseen, &in_strips);
+    }
+    one_that_does_not_fit_is_refused::<F32x4>(
+        &Call::fitting(Op::CrossEntropyLoss, 8, 3, 4),
+        &unseen,
+        &in_strips,
+    );
+}
+
+/// Loss and gradient of a row whose label is no class are NaN, and those of the others what they were.
+fn no_class_is_nan<L: Lanes>(call: &Call, kernel: &impl Fn(Op, &mut Rows<L::Scalar>) -> f64) {
+    let (columns, inner) = (call.columns, call.inner);
+    let mut good = call.clone();
+    assert!(!good.run::<L>(kernel).is_nan());
+    for row in 0..call.rows {
+        for label in [-2, columns as i32, columns as i32 + 1, 1000, i32::MAX, i32::MIN] {
+            let mut bad = call.clone();
+            let per_row = bad.op.labels(columns);
+            bad.arrays[1][row * per_row] = f64::from(label);
+            assert!(bad.run::<L>(kernel).is_nan(), "{:?} {label}", call.op);
+            for i in 0..call.rows {
+                let what = format!("{:?}: row {i}, label {label} in row {row}", call.op);
+                let is = |a: f64, b: f64| if i == row { a.is_nan() } else { a == b };
+                assert!(is(bad.arrays[5][i], good.arrays[5][i]), "{what}");
+                for at in (0..columns).map(|c| place(i, c, columns, inner)) {
+                    assert!(is(bad.arrays[6][at], good.arrays[6][at]), "{what}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_label_that_is_no_class_makes_its_row_nan_and_no_other() {
+    for op in [Op::CrossEntropyLoss, Op::NllLoss, Op::MultiMarginLoss, Op::MultiLabelMarginLoss] {
+        for columns in [3, 4, 9] {
+            no_class_is_nan::<F32x4>(&Call::fitting(op, 8, columns, 1), &run::<F32x4>);
+            no_class_is_nan::<F64x2>(&Call::fitting(op, 8, columns, 1), &run::<F64x2>);
+        }
+    }
+    no_class_is_nan::<F64x2>(&Call::fitting(Op::NllLoss, 8, 3, 4), &run::<F64x2>);
+    let in_strips = |op: Op, r: &mut Rows<f32>| strips::run(op, r, &mut [0.0; 256]);
+    for inner in [1, 4] {
+        no_class_is_nan::<F32x4>(&Call::fitting(Op::CrossEntropyLoss, 8, 3, inner), &in_strips);
+    }
 }
 
 /// A batch of cross-entropy with the arrays that it needs.

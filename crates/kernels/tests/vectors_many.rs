@@ -365,6 +365,104 @@ fn norms_are_those_of_powers<L: Lanes>([rows, columns, length]: [usize; 3], seed
     }
 }
 
+/// The gradients of distances between vectors that are as near to each other as they are far from 0, which products do not tell.
+fn near_pairs_have_the_slopes_of_their_differences<L: Lanes>(length: usize, size: f64, apart: f64) {
+    let (rows, columns) = (9, 20);
+    let set = |count, seed| -> Vec<L::Scalar> {
+        let x = vectors::<f64>(count, length, seed, false);
+        x.iter().map(|x| L::Scalar::from_f64(size / (length as f64).sqrt() + apart * x)).collect()
+    };
+    let (a, b) = (set(rows, 5), set(columns, 6));
+    let out = call::<L>(Op::Cdist, [rows, columns, length], &a, &b, &[], [2.0, 0.0, 0.0, 0.0, 0.0]);
+    for (i, x) in a.chunks(length).enumerate() {
+        for k in 0..length {
+            let slope = |y: &[L::Scalar]| (x[k].to_f64() - y[k].to_f64()) / exact(x, y);
+            let expected: f64 = b.chunks(length).map(slope).sum();
+            let (got, bound) =
+                (out.grad[i * length + k].to_f64(), columns as f64 * 8.0 * L::Scalar::EPSILON.to_f64());
+            assert!(
+                (got - expected).abs() <= bound,
+                "{got}, expected {expected}: {length} numbers, {size}, {apart}"
+            );
+        }
+    }
+}
+
+#[test]
+fn near_pairs() {
+    for length in [1, 3, 16, 40] {
+        for size in [0.1, 1.0, 30.0] {
+            for apart in [1e-1, 1e-2, 1e-3] {
+                near_pairs_have_the_slopes_of_their_differences::<F32x4>(length, size, apart * size);
+                near_pairs_have_the_slopes_of_their_differences::<F64x2>(length, size, apart * size);
+            }
+        }
+    }
+}
+
+/// A pair at distance 0 has no slope, whatever the pair before it in the same lane left behind.
+#[test]
+fn no_slope_at_distance_0_is_left_from_another_pair() {
+    let length = 5;
+    for p in [1.0, 1.5, 3.0, 9.0, f64::INFINITY] {
+        for odd in [f64::NAN, f64::INFINITY, 1e300] {
+            let a = vectors::<f64>(1, length, 3, false);
+            let mut b = a.repeat(12);
+            b[..length].fill(odd);
+            let out = call::<F64x2>(Op::Cdist, [1, 12, length], &a, &b, &[], [p, 0.0, 0.0, 0.0, 0.0]);
+            assert!(out.values[1..].iter().chain(&out.grad_b[length..]).all(|&x| x == 0.0), "p = {p}, {odd}");
+        }
+    }
+}
+
+#[test]
+fn gradients_of_distances_need_the_distances() {
+    let (a, b) = (vectors::<f32>(5, 3, 1, false), vectors::<f32>(4, 3, 2, false));
+    for (op, columns, b) in [(Op::Cdist, 4, &b[..]), (Op::CdistSelf, 5, &[])] {
+        for wanted in [false, true] {
+            let p = [2.0, 0.0, 0.0, 0.0, 0.0];
+            let reals = need(op, 5, columns, 3, &p).reals as usize;
+            let mut grad = vec![9.0; if wanted { 15 } else { 0 }];
+            let sum = run::<F32x4>(
+                op,
+                &mut Many {
+                    rows: 5,
+                    columns,
+                    length: 3,
+                    a: &a,
+                    b,
+                    labels: &[],
+                    values: &mut [],
+                    grad_a: &mut grad,
+                    grad_b: &mut [],
+                    indices: &mut [],
+                    stats: &mut [],
+                    upstream: &[],
+                    reals: &mut vec![0.0; reals],
+                    doubles: &mut [],
+                    singles: &mut [],
+                    ints: &mut [],
+                    scale: 1.0,
+                    p,
+                },
+            );
+            assert_eq!(sum.is_nan(), wanted);
+            assert!(grad.iter().all(|&x| x == 9.0));
+        }
+    }
+}
+
+/// A negative is farther than the positive: one that is just as far is passed over for the next.
+#[test]
+fn semi_hard_negatives_are_farther_than_the_positive() {
+    // on a line: the positive of 0 is at 1, others at -1 and 2
+    let a = [0.0, 1.0, -1.0, 2.0];
+    let p = [1.0, 5.0, 0.0, 0.0, 0.0];
+    let out = call::<F64x2>(Op::BatchTriplet, [4, 4, 1], &a, &[], &[0, 0, 1, 1], p);
+    // d(0, 1) = 1, and the nearest beyond is at 2
+    assert_eq!(out.values[0], 5.0 + 1.0 - 2.0);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
