@@ -143,6 +143,20 @@ describe("identities", () => {
     expectAlike(sigmoidFocalLoss.valueAndGrad(x, t, { ...NONE, gamma: 0, alpha: -1 }), ce, ["input"]);
     expectAlike(sigmoidFocalLoss.valueAndGrad(x, t, { ...NONE, gamma: 0, alpha: 0.5 }), ce, ["input"], 0.5);
   });
+  test("focal loss of targets beyond 0 and 1 has a power of a negative number where gamma is a whole one", () => {
+    const [x, t] = [
+      [-2, -1, 0.5, 2, 3],
+      [-0.5, 1.5, -0.25, 1.75, 2],
+    ];
+    for (const gamma of [1, 2, 3, 4, 2.5]) {
+      // the reference raises to a power as JavaScript does
+      const by = (engine: "wasm" | "js") =>
+        on(engine, () => sigmoidFocalLoss.valueAndGrad(x, t, { gamma, alpha: 0.25, reduction: "none" }));
+      const [wasm, js] = [by("wasm"), by("js")];
+      expectClose(wasm.value.data, js.value.data, TOLERANCE, `gamma ${gamma}: value`);
+      expectClose(wasm.grads.input.data, js.grads.input.data, TOLERANCE, `gamma ${gamma}: gradient`);
+    }
+  });
   holds("focal loss weighs the classes with alpha and 1 - alpha", arrays(real), (x) => {
     for (const [t, w] of [
       [1, 0.3],

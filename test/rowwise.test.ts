@@ -516,6 +516,17 @@ for (const engine of ENGINES) {
       const weight = [1, 0];
       expect(values(crossEntropyLoss, [[0, -Infinity]], [0], { ...smooth, weight })).toEqual([0]);
     });
+    check("at the kink of a margin the slope is 0", () => {
+      // as far apart as the margin is wide, the last one in a vector of its own
+      const x = [[2, 1, 1, 1, 1]];
+      for (const [loss, target] of [
+        [multiMarginLoss, [0]],
+        [multiLabelMarginLoss, [[0, -1, -1, -1, -1]]],
+      ] as unknown as [AnyLoss, unknown][]) {
+        const { data } = loss.valueAndGrad(x, target).grads.input as { data: ArrayLike<number> };
+        expect(Array.from(data, Math.abs)).toEqual([0, 0, 0, 0, 0]);
+      }
+    });
     check("float32 stays float32, whatever the labels are", () => {
       const x = tensor(Float32Array.of(1, 2, 3, 4), [2, 2]);
       for (const labels of [[0, 1], Int32Array.of(0, 1), Float64Array.of(0, 1)])

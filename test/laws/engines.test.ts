@@ -9,7 +9,7 @@ import { type AnyLoss, REGISTRY, type Row } from "../../ts/registry.js";
 import { agree } from "../support/agree.js";
 import { expectSameBits, valuesOf } from "../support/close.js";
 import { ENGINES, on } from "../support/engines.js";
-import { sample, withReduction } from "../support/generate.js";
+import { randomStream, sample, withReduction } from "../support/generate.js";
 
 const RUNS = Number(process.env.PERDIDA_RUNS ?? 120);
 const arguments_ = fc.record({
@@ -62,6 +62,25 @@ for (const row of REGISTRY) {
           }
         }),
         { numRuns: RUNS },
+      );
+    });
+
+    test("they agree where each loss has a gradient of its own that flows in", () => {
+      fc.assert(
+        fc.property(arguments_, (wishes) => {
+          const { args, options } = sample(row, { ...wishes, hostile: false });
+          const plain = { ...options, ...(row.kind === "mapping" ? {} : { reduction: "none" }) };
+          const value = on("js", () => loss(...args, plain)) as { data: ArrayLike<number>; shape: number[] };
+          const random = randomStream(wishes.seed);
+          const data = Float64Array.from(value.data, () => 4 * random() - 2);
+          const flowing = { ...plain, upstream: { data, shape: value.shape } };
+          const by = (engine: "wasm" | "js") => on(engine, () => loss.valueAndGrad(...args, flowing).grads);
+          const [wasm, js] = [by("wasm"), by("js")];
+          for (const [name, { data }] of Object.entries(js)) {
+            agree((wasm[name] as { data: ArrayLike<number> }).data, data, wishes.dtype, false, name);
+          }
+        }),
+        { numRuns: RUNS / 2 },
       );
     });
 
