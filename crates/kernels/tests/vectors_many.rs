@@ -455,10 +455,10 @@ fn gradients_of_distances_need_the_distances() {
 /// A negative is farther than the positive: one that is just as far is passed over for the next.
 #[test]
 fn semi_hard_negatives_are_farther_than_the_positive() {
-    // on a line: the positive of 0 is at 1, others at -1 and 2
-    let a = [0.0, 1.0, -1.0, 2.0];
+    // on a line: the positive of 0 is at 1, others at -1, 2 and 3
+    let a = [0.0, 1.0, -1.0, 2.0, 3.0];
     let p = [1.0, 5.0, 0.0, 0.0, 0.0];
-    let out = call::<F64x2>(Op::BatchTriplet, [4, 4, 1], &a, &[], &[0, 0, 1, 1], p);
+    let out = call::<F64x2>(Op::BatchTriplet, [5, 5, 1], &a, &[], &[0, 0, 1, 1, 1], p);
     // d(0, 1) = 1, and the nearest beyond is at 2
     assert_eq!(out.values[0], 5.0 + 1.0 - 2.0);
 }
