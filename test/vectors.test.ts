@@ -312,10 +312,19 @@ for (const engine of ENGINES) {
         expect(Array.from(grads.x1.data, (g) => g + 0)).toEqual([-0.5, -0.5, 0]);
       }
       // PyTorch 2.9 in float64
-      const { grads } = tripletMarginLoss.valueAndGrad([[1, 0]], [[-1, 0]], [[0, 1]], { swap: true, eps: 0 });
-      expectClose(grads.anchor.data, [0.6464466094067263, 0.35355339059327373], 1e-15, "anchor");
-      expectClose(grads.positive.data, [-0.6464466094067263, 0.35355339059327373], 1e-15, "positive");
-      expectClose(grads.negative.data, [0, -0.7071067811865475], 1e-15, "negative");
+      for (const upstream of [1, 3]) {
+        const options = { swap: true, eps: 0, upstream };
+        const { grads } = tripletMarginLoss.valueAndGrad([[1, 0]], [[-1, 0]], [[0, 1]], options);
+        const times = (x: number[]): number[] => x.map((slope) => upstream * slope);
+        expectClose(grads.anchor.data, times([0.6464466094067263, 0.35355339059327373]), 1e-15, "anchor");
+        expectClose(
+          grads.positive.data,
+          times([-0.6464466094067263, 0.35355339059327373]),
+          1e-15,
+          "positive",
+        );
+        expectClose(grads.negative.data, times([0, -0.7071067811865475]), 1e-15, "negative");
+      }
     });
     check("large and small vectors do not overflow in any norm", () => {
       for (const [dtype, sizes, tolerance] of [
