@@ -237,7 +237,14 @@ function withConstantsFirst(body, params) {
     }
   }
   const count = locals - plain;
-  return [Number(before[0]) + 1, ...before.slice(1), 128 + (count % 128), Math.floor(count / 128), 0x7b, ...out];
+  return [
+    Number(before[0]) + 1,
+    ...before.slice(1),
+    128 + (count % 128),
+    Math.floor(count / 128),
+    0x7b,
+    ...out,
+  ];
 }
 
 /**

@@ -95,11 +95,7 @@ test("no constant of the core stays in the innermost loop that uses it, where V8
 
 test("constants go before the innermost loop, and only out of loops", () => {
   const constant = (last: number) => [0xfd, 12, ...Array(15).fill(7), last];
-  const [block, loop, end] = [
-    [2, 0x40],
-    [3, 0x40],
-    [0x0b],
-  ] as [number[], number[], number[]];
+  const [block, loop, end] = [[2, 0x40], [3, 0x40], [0x0b]] as [number[], number[], number[]];
   const local = (opcode: number, n: number) => [opcode, 128 + n, 0];
   const moduleOf = (locals: number[], body: number[]) =>
     Uint8Array.from([
