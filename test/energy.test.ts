@@ -485,6 +485,11 @@ describe.each(ENGINES)("on the %s engine", (engine) => {
           contrastiveLoss(rows, answers, { surrogate, margin: 0.5 }),
         ];
         expect(a).toBeCloseTo(b, 12);
+        // the matrix counts, where there is one
+        for (const other of [0.5, () => 0.5])
+          expect(
+            contrastiveLoss.valueAndGrad(rows, answers, { surrogate, marginMatrix: matrix, margin: other }),
+          ).toEqual(byAnswer);
       }
     });
 

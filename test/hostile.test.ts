@@ -225,6 +225,27 @@ describe.each(["wasm", "js"] as const)("on the %s engine", (name) => {
         expect(Array.from(grads.energies?.data ?? [])).toEqual([1, -1]);
       }
     });
+    on("or the mask, wherever that stands", () => {
+      const lodged = allocate([1, 3]);
+      lodged.data.set([1, 1, 0]);
+      const outside = Float32Array.of(1, 1, 0);
+      let big: library.AllocatedTensor | undefined;
+      for (const [mask, spoil] of [
+        [tensor(outside.slice(), [1, 3]), (mask: library.Tensor) => mask.data.fill(0)],
+        [tensor(outside, [1, 3]), () => outside.length > 0 && detach(outside)],
+        [lodged, () => (big ??= allocate([Math.ceil(engine().memory.total / 4) + 1]))],
+        [lodged, () => lodged.dispose()],
+      ] as const) {
+        const margin = (): number => {
+          spoil(mask as library.Tensor);
+          return 1;
+        };
+        const { value, grads } = both("contrastiveLoss", [[1, 1.5, Number.NaN]], [0], { mask, margin });
+        expect(value).toBe(0.5);
+        expect(Array.from(grads.energies?.data ?? [])).toEqual([1, -1, 0]);
+      }
+      big?.dispose();
+    });
     on("hooks of a beam search may take away the logits, and change the labels that they are given", () => {
       const numbers = [0, 1, 2, 2, 0, 1, 1, 2, 0];
       const options = { topK: 3, extend: () => 0 };

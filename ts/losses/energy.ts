@@ -120,13 +120,16 @@ function readMask(call: Call, energies: Ragged): Present | undefined {
     wrongShape(call.where, mask, expected);
   }
   const { data } = mask;
+  // a copy, as of the answers
+  const present = new Uint8Array(data.length);
   for (let i = 0; i < data.length; i++) {
     const there = Number(data[i]);
     if (there !== 0 && there !== 1)
       fail("RANGE", call.where, "mask", String(data[i]), "0 or 1, false or true", placeOf(i, mask.shape));
+    present[i] = there;
   }
   const columns = energies.shape[energies.shape.length - 1] as number;
-  return (row, k) => Number(data[row * columns + k]) === 1;
+  return (row, k) => present[row * columns + k] === 1;
 }
 
 /** A correct answer must be there. */
@@ -186,9 +189,8 @@ function readTable(
   present: Present | undefined,
 ): { table: Operand | undefined; per: Samples["per"] } {
   const { logMeasure, marginMatrix, margin } = call.options as Record<string, unknown>;
-  const f =
-    typeof marginMatrix === "function" ? marginMatrix : typeof margin === "function" ? margin : undefined;
-  if (f !== undefined)
+  const f = marginMatrix ?? margin;
+  if (typeof f === "function")
     return { table: marginsOf(call, f as Margin, answers, rows, columns, present), per: "sample" };
   const table = (logMeasure ?? marginMatrix) as Operand | undefined;
   if (table === undefined) return { table, per: "all" };
