@@ -84,7 +84,8 @@ async function buildCore(toolchain, kind) {
       return built;
     };
     const { bytes, types } = await module(undefined);
-    writeWhole(join(GENERATED, file), constantsFirst(bytes));
+    // without SIMD there are none, and no locals for them either
+    writeWhole(join(GENERATED, file), kind === "simd" ? constantsFirst(bytes) : bytes);
     if (kind === "simd") {
       writeWhole(join(GENERATED, "exports.ts"), NOTE + exportTypes(types));
       const unpacker = await buildUnpacker(toolchain, tell);

@@ -237,6 +237,7 @@ function withConstantsFirst(body, params) {
     }
   }
   const count = locals - plain;
+  if (locals > 2 ** 14) throw new Error("The locals are too many for two bytes.");
   return [
     Number(before[0]) + 1,
     ...before.slice(1),
@@ -250,8 +251,9 @@ function withConstantsFirst(body, params) {
 /**
  * A module whose constants of 16 bytes stand before the innermost loop that they are in, and locals in their places. From version 13 on
  * V8 leaves such a constant where it stands and makes it anew in each round, by three instructions; compilers put it where it is used.
- * What takes exponentials needs half of the time so on Node 24 to 26, and the same on Node 20 (measured). Zeros are quickly made, and so
- * is what ends in a byte of zeros. A constant that stands twice in a loop has two locals, which engines take for one.
+ * What takes exponentials needs half of the time so on Node 24 to 26, and the same on Node 20 (measured). Zeros are quickly made and stay;
+ * what else ends in a byte of zeros, one constant in thirty, stays with them. A constant that stands twice in a loop has two locals,
+ * which V8 takes for one.
  * @param {Uint8Array} bytes
  */
 export function constantsFirst(bytes) {

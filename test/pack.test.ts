@@ -38,7 +38,10 @@ test("the unpacker stays under the 4 KB that every browser compiles on its main 
   expect(UNPACKER.length).toBeLessThanOrEqual(4096);
 });
 
-/** How many constants of 16 bytes stand in loops, but for zeros, and how many of these do not stand before a loop within it, on the way to a local. */
+/**
+ * How many constants of 16 bytes stand in loops, but for those that end in a byte of zeros, and how many of these do not stand before a loop
+ * within it, on the way to a local.
+ */
 function constantsInLoops(module: Uint8Array): { all: number; left: number } {
   const found = { all: 0, left: 0 };
   for (const body of functionsOf(module)) {
@@ -86,7 +89,7 @@ function functionsOf(module: Uint8Array): Uint8Array[] {
   });
 }
 
-test("no constant of the core stays in the innermost loop that uses it, where V8 would make it anew each time", () => {
+test("no constant of the core but zeros and the like stays in the innermost loop that uses it, where V8 would make it anew", () => {
   const { all, left } = constantsInLoops(readFileSync("ts/runtime/generated/core.wasm"));
   expect(left).toBe(0);
   // before loops within others
@@ -97,13 +100,11 @@ test("constants go before the innermost loop, and only out of loops", () => {
   const constant = (last: number) => [0xfd, 12, ...Array(15).fill(7), last];
   const [block, loop, end] = [[2, 0x40], [3, 0x40], [0x0b]] as [number[], number[], number[]];
   const local = (opcode: number, n: number) => [opcode, 128 + n, 0];
-  const moduleOf = (locals: number[], body: number[]) =>
-    Uint8Array.from([
-      ...[0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 5, 1, 0x60, 1, 0x7f, 0, 3, 2, 1, 0, 10],
-      ...[locals.length + body.length + 2, 1, locals.length + body.length],
-      ...locals,
-      ...body,
-    ]);
+  const moduleOf = (locals: number[], body: number[]) => {
+    const code = [1, ...leb(locals.length + body.length), ...locals, ...body];
+    const before = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 5, 1, 0x60, 1, 0x7f, 0, 3, 2, 1, 0, 10];
+    return Uint8Array.from([...before, ...leb(code.length), ...code]);
+  };
   const before = moduleOf(
     [1, 1, 0x7b],
     [
@@ -129,6 +130,14 @@ test("constants go before the innermost loop, and only out of loops", () => {
     ],
   );
   expect([...constantsFirst(before)]).toEqual([...after]);
+  // as many locals as two bytes tell apart, two of them the function's own, and one more
+  const many = (n: number) =>
+    moduleOf(
+      [1, 1, 0x7b],
+      [...Array.from({ length: n }, () => [...loop, ...constant(1), 0x1a, ...end]), end].flat(),
+    );
+  expect(WebAssembly.validate(constantsFirst(many(2 ** 14 - 2)) as BufferSource)).toBe(true);
+  expect(() => constantsFirst(many(2 ** 14 - 1))).toThrow("The locals are too many for two bytes.");
 });
 
 test("any bytes come back", { timeout: 60_000 }, () => {

@@ -258,8 +258,8 @@ export interface TripletMarginOptions {
  * `max(0, margin + d(a, p) - d(a, n))` with `d(x, y) = ||x - y + eps||_p`. With `swap` the least of d(a, n) and d(p, n) stands for d(a, n).
  *
  * - `anchor`, `positive`, `negative`: [N, D], [D] for one triplet, or with more axes before the last; as many axes each, broadcast
- *   together (all three, before distances are taken; PyTorch: each pair for itself). All differentiable: the gradients of the distances ({@link pairwiseDistance}) where the loss is above 0 or at its kink; 0
- *   at distance 0.
+ *   together (all three, before distances are taken; PyTorch: each pair for itself). All differentiable: the gradients of the distances
+ *   ({@link pairwiseDistance}) where the loss is above 0 or at its kink; 0 at distance 0.
  *
  * @throws RangeError `RANK`, `SHAPE`: shapes that do not fit; `NUMBER`: a margin that is not positive, a p below 1; TypeError: wrong kinds.
  * @see PyTorch `nn.TripletMarginLoss`; Balntas, Riba, Ponsa, Mikolajczyk, Learning Local Feature Descriptors with Triplets and Shallow
@@ -325,7 +325,8 @@ export interface TripletMarginWithDistanceOptions {
  * precision, whichever engine answers; it may call this library.
  *
  * - `anchor`, `positive`, `negative`: [N, D], [D] for one triplet, or with more axes before the last; as many axes each, broadcast
- *   together (all three, before distances are taken; PyTorch: each pair for itself). All differentiable: the gradients of the distances where the loss is above 0 or at its kink.
+ *   together (all three, before distances are taken; PyTorch: each pair for itself). All differentiable: the gradients of the distances
+ *   where the loss is above 0 or at its kink.
  *
  * @throws RangeError `RANK`, `SHAPE`: shapes that do not fit; `NUMBER`: a margin that is not positive; `LENGTH`: a gradient of a distance
  * that does not fit; TypeError: wrong kinds.
