@@ -225,6 +225,48 @@ describe.each(["wasm", "js"] as const)("on the %s engine", (name) => {
         expect(Array.from(grads.energies?.data ?? [])).toEqual([1, -1]);
       }
     });
+    const two = [
+      [1, 2],
+      [3, 1],
+    ];
+    const distance = () => ({ value: 1, gradX: [1, 1], gradY: [1, 1] });
+    for (const [loss, argument, args] of [
+      ["crossEntropyLoss", "target", (gone) => [two, gone]],
+      ["nllLoss", "target", (gone) => [two, gone]],
+      ["multiMarginLoss", "target", (gone) => [two, gone]],
+      ["multiMarginLoss", "upstream", (gone) => [two, [1, 0], { upstream: gone }]],
+      [
+        "mseLoss",
+        "upstream",
+        (gone) => [[1, 2], [3, 3], { upstream: { data: gone.subarray(1), shape: [] } }],
+      ],
+      ["ctcLoss", "upstream", (gone) => [[two, two], [[1], [1]], { upstream: gone }]],
+      ["energyLoss", "answers", (gone) => [two, gone]],
+      ["hingeLoss", "coordinates", (gone) => [two, [0, 1], { coordinates: gone, epsilon: 0.5 }]],
+      ["tripletMarginWithDistanceLoss", "positive", (gone) => [[1, 2], gone, [3, 3], { distance }]],
+    ] as [string, string, (gone: Int32Array) => unknown[]][]) {
+      for (const reduction of ["mean", "none"]) {
+        if (argument === "upstream" && (loss === "mseLoss") !== (reduction === "mean")) continue;
+        refused(
+          `${loss}, ${reduction}: ${argument} is taken away before it is read`,
+          () => {
+            const gone = Int32Array.of(1, 0);
+            const [a, b, ...rest] = args(gone);
+            const given = rest.filter((other) => Array.isArray(other));
+            const options = rest.find((other) => !Array.isArray(other)) as object | undefined;
+            const out = {
+              get value() {
+                detach(gone);
+                return undefined;
+              },
+            };
+            return both(loss, a, b, ...given, { ...options, reduction, out });
+          },
+          "BUFFER",
+          "is an array whose buffer was detached meanwhile",
+        );
+      }
+    }
     on("or the mask, wherever that stands", () => {
       const lodged = allocate([1, 3]);
       lodged.data.set([1, 1, 0]);

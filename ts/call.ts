@@ -393,7 +393,8 @@ export class Call {
   private readUpstream(): Operand | number {
     const { upstream, lossShape, where } = this;
     if (typeof upstream === "number") return upstream;
-    const { shape, data } = upstream;
+    const { shape } = upstream;
+    const data = numbersOf(where, upstream);
     const single = this.reduction !== "none";
     if (shape.length === 0 || (single && data.length === 1)) return Number(data[0]);
     if (single) wrongShape(where, upstream, `a number with reduction ${describe(this.reduction)}`);
@@ -502,7 +503,7 @@ export function readLabels(
   expected: string,
   also?: number,
 ): Int32Array {
-  const { data } = operand;
+  const data = numbersOf(where, operand);
   refuse(where, operand, data, "LABEL", expected, (label) => isWhole(label, low, high) || label === also);
   if (data instanceof Int32Array) return data;
   const result = new Int32Array(data.length);
@@ -618,11 +619,17 @@ export function overlap(slot: Slot, other: Slot): boolean {
   );
 }
 
+/** The numbers of an input that are read before they have a slot: see {@link checkAttached}. */
+export function numbersOf(where: string, { data, shape }: Operand): TypedArray {
+  checkAttached({ array: data, count: sizeOf(shape) }, where);
+  return data;
+}
+
 /**
  * Code of the caller's that runs while arguments are read (a margin's function, a getter) may make the core's memory grow. Tensors in
  * it are asked for their numbers after that; a view that the caller holds is lost.
  */
-export function checkAttached({ array, count }: Slot, where: string): void {
+export function checkAttached({ array, count }: Pick<Slot, "array" | "count">, where: string): void {
   if (array !== undefined && array.length !== count)
     wrongBuffer(where, "an argument", "whose buffer was detached meanwhile");
 }

@@ -26,7 +26,7 @@ import { giveBack, isTyped, made, type Operand, walk } from "./input.js";
 import type { FloatArray, Tensor } from "./types.js";
 
 export type { Call, Domain, InputRow } from "./call.js";
-export { broadcastInputs, isWhole, raggedRows, readLabels, sameRank, spread } from "./call.js";
+export { broadcastInputs, isWhole, numbersOf, raggedRows, readLabels, sameRank, spread } from "./call.js";
 
 /** How a family of losses lays out its arrays, and how it is called. `P` is what the family keeps for a call, `R` its references. */
 export interface Family<P, R> {

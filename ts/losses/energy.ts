@@ -3,7 +3,7 @@
  * correct. Low energy is good: a loss pushes the correct answer down and others up.
  */
 import { door, type Plan } from "#door/energy";
-import { type Call, define, type Family, type InputRow, readLabels } from "../define.js";
+import { type Call, define, type Family, type InputRow, numbersOf, readLabels } from "../define.js";
 import { fail, shapeText, wrongShape, wrongType } from "../errors.js";
 import { flatten, isTyped, type Operand, placeOf, readOperand, sameShape, sizeOf } from "../input.js";
 import { array, choice, number } from "../options.js";
@@ -119,7 +119,7 @@ function readMask(call: Call, energies: Ragged): Present | undefined {
         : "none beside ragged energies";
     wrongShape(call.where, mask, expected);
   }
-  const { data } = mask;
+  const data = numbersOf(call.where, mask);
   // a copy, as of the answers
   const present = new Uint8Array(data.length);
   for (let i = 0; i < data.length; i++) {
@@ -244,7 +244,8 @@ function readCoordinates(
     }
     return { data: undefined, dimensions: 0, count: 1 };
   }
-  const { data, shape } = coordinates;
+  const { shape } = coordinates;
+  const data = numbersOf(call.where, coordinates);
   const shared = (shape.length === 1 || shape.length === 2) && shape[0] === columns;
   if (!shared && !(shape.length === 3 && shape[0] === rows && shape[1] === columns)) {
     const expected = `[${columns}, D] for all samples, or [${rows}, ${columns}, D]`;

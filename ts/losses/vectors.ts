@@ -7,6 +7,7 @@ import {
   define,
   type Family,
   type InputRow,
+  numbersOf,
   sameRank,
   spread,
 } from "../define.js";
@@ -91,9 +92,10 @@ const SLOPES = ["gradX", "gradY"] as const;
 function measure(call: Call, distance: Distance, shape: readonly number[], length: number): Measured[] {
   const { where, gradients, inputs, options } = call;
   const size = sizeOf(shape);
-  const copies = (inputs as Operand[]).map(({ data, shape: own }) => {
+  const copies = (inputs as Operand[]).map((input) => {
     const copy = made(where, Float64Array, size);
-    spread(copy, { array: data, wide: { shape, strides: broadcastStrides(own, shape) as number[] } });
+    const strides = broadcastStrides(input.shape, shape) as number[];
+    spread(copy, { array: numbersOf(where, input), wide: { shape, strides } });
     return copy;
   });
   const pairs = PAIRS.slice(0, options.swap === true ? 3 : 2);
