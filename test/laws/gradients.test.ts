@@ -9,7 +9,7 @@ import { valuesOf } from "../support/close.js";
 import { ENGINES, on } from "../support/engines.js";
 import { randomStream, sample } from "../support/generate.js";
 
-const RUNS = Number(process.env.PERDIDA_RUNS ?? 40);
+const RUNS = Number(process.env.PERDIDA_RUNS ?? 80);
 const STEP = 1e-5;
 
 const calls = fc.record({

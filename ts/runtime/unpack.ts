@@ -20,7 +20,7 @@ const MIDDLE = 2 ** 18;
 let compiled: WasmModule | undefined;
 
 /**
- * A part of the core stands in a bundle packed, as base64, beside a small module that unpacks it (6 to 16 ms at a first
+ * A part of the core stands in a bundle packed, as base64, beside a small module that unpacks it (6 to 20 ms at a first
  * call, measured). Deflated it would take two thirds more over the wire; and base64 alone hides from a server's compression
  * what is alike in it.
  */
