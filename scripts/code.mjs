@@ -150,12 +150,8 @@ function rewritten(bytes, lengths, functionOf) {
   return new Uint8Array(Buffer.concat(out));
 }
 
-/**
- * A function with its locals written otherwise.
- * @param {Uint8Array} body @param {number[]} params
- * @param {(types: number[], params: number, used: number[]) => Change} changeOf of its locals' types, and the locals as they are used
- */
-function withLocals(body, params, changeOf) {
+/** The types of a function's locals, and where its instructions start. @param {Uint8Array} body @param {number[]} params @returns {[types: number[], at: number]} */
+function localsOf(body, params) {
   const types = [...params];
   let [groups, at] = numberAt(body, 0);
   for (; groups > 0; groups--) {
@@ -163,6 +159,16 @@ function withLocals(body, params, changeOf) {
     types.push(...Array(count).fill(Number(body[place])));
     at = place + 1;
   }
+  return [types, at];
+}
+
+/**
+ * A function with its locals written otherwise.
+ * @param {Uint8Array} body @param {number[]} params
+ * @param {(types: number[], params: number, used: number[]) => Change} changeOf of its locals' types, and the locals as they are used
+ */
+function withLocals(body, params, changeOf) {
+  const [types, at] = localsOf(body, params);
   if (types.length >= 4096) throw new Error("The locals are too many.");
   /** @type {number[]} */
   const used = [];
@@ -206,16 +212,10 @@ function withLocals(body, params, changeOf) {
 
 /** A function whose constants stand before its loops, as crates/unpack writes it. @param {Uint8Array} body @param {number[]} params */
 function withConstantsFirst(body, params) {
-  let [groups, at] = numberAt(body, 0);
-  let locals = params.length;
-  for (; groups > 0; groups--) {
-    const [count, place] = numberAt(body, at);
-    locals += count;
-    at = place + 1;
-  }
-  const before = [...body.subarray(0, at)];
-  const plain = locals;
-  const local = () => [128 + (locals % 128), Math.floor(locals / 128)];
+  const [{ length: plain }, at] = localsOf(body, params);
+  const [groups, ...declared] = body.subarray(0, at);
+  let locals = plain;
+  const twoBytes = (/** @type {number} */ n) => [128 + (n % 128), Math.floor(n / 128)];
   /** @type {number[]} */
   const out = [];
   /** @type {{ start: number }[]} for each open block the innermost loop that it is in, which starts somewhere */
@@ -230,22 +230,14 @@ function withConstantsFirst(body, params) {
     out.push(byte);
     if (!isOpcode && code.kind === 0 && code.opcode === CONSTANT && byte !== 0 && loop.start >= 0) {
       const constant = out.splice(-18);
-      out.splice(loop.start, 0, ...constant, 0x21, ...local());
-      out.push(0x20, ...local());
+      out.splice(loop.start, 0, ...constant, 0x21, ...twoBytes(locals));
+      out.push(0x20, ...twoBytes(locals));
       loop.start += 21;
       locals++;
     }
   }
-  const count = locals - plain;
   if (locals > 2 ** 14) throw new Error("The locals are too many for two bytes.");
-  return [
-    Number(before[0]) + 1,
-    ...before.slice(1),
-    128 + (count % 128),
-    Math.floor(count / 128),
-    0x7b,
-    ...out,
-  ];
+  return [Number(groups) + 1, ...declared, ...twoBytes(locals - plain), 0x7b, ...out];
 }
 
 /**

@@ -9,15 +9,18 @@ import * as perdida from "../ts/index.js";
 import { REGISTRY } from "../ts/registry.js";
 import { ENGINES, on } from "./support/engines.js";
 import { sample } from "./support/generate.js";
+import { freshLibrary } from "./support/library.js";
 import { expectRefusal } from "./support/refusal.js";
 
 const { crossEntropyLoss, ctcAlign, ctcLoss, ctcPosteriors, cdist, mseLoss, tensor } = perdida;
 
-/** A fresh copy of the library, as a program that has just been started has it. */
-async function fresh(): Promise<typeof perdida> {
-  vi.resetModules();
-  return import("../ts/index.js");
-}
+/** The functions of both entries by name; each has an nllLoss. */
+const named = {
+  ...energies,
+  ...perdida,
+  "energy.nllLoss": energies.nllLoss,
+} as unknown as Record<string, (...args: unknown[]) => unknown>;
+
 afterEach(() => vi.unstubAllGlobals());
 
 describe.each(ENGINES)("%s", (engine) => {
@@ -142,8 +145,7 @@ describe("numbers among the options", () => {
     ["mostOffendingContinuous", [energy, 0], "seed", "a whole number", [0.5, Infinity], [-1]],
   ];
   test.each(limits)("%s(%j): %s is %s", (name, args, option, expected, refused, allowed) => {
-    const all = { ...energies, ...perdida, "energy.nllLoss": energies.nllLoss } as object;
-    const loss = (all as Record<string, (...args: unknown[]) => unknown>)[name];
+    const loss = named[name];
     const run = (value: unknown) => () => loss?.(...args, { [option]: value });
     const words = (received: string): string => `: ${option} is ${received}, expected ${expected}`;
     for (const value of [...refused, Number.NaN]) expectRefusal(run(value), "NUMBER", words(String(value)));
@@ -252,8 +254,7 @@ describe("an option that is not given is what the documentation says", () => {
   test.each(defaults)("%s(%j): %s is %j", (name, args, option, value, other) => {
     const own = args.filter((arg) => typeof arg === "object" && !Array.isArray(arg))[0] as object | undefined;
     const inputs = args.filter((arg) => arg !== own);
-    const all = { ...energies, ...perdida, "energy.nllLoss": energies.nllLoss } as object;
-    const loss = (all as Record<string, (...args: unknown[]) => unknown>)[name];
+    const loss = named[name];
     const run = (options: object): unknown => loss?.(...inputs, { ...own, ...options });
     expect(run({ [option]: value })).toEqual(run({}));
     expect(run({ [option]: other })).not.toEqual(run({}));
@@ -320,7 +321,7 @@ test("of a long text the first 40 characters are told", () => {
 });
 
 test("a distance of the caller's own needs no core", async () => {
-  const library = await fresh();
+  const library = await freshLibrary();
   const module = vi.spyOn(WebAssembly, "Module");
   try {
     const distance = (x: Float64Array, y: Float64Array) => ({
@@ -362,7 +363,7 @@ describe("ready", () => {
     ["a URL", core],
     ["its text", core.href],
   ])("reads a file: %s", async (_name, source) => {
-    const library = await fresh();
+    const library = await freshLibrary();
     expect((await library.ready(source)).name).toBe("wasm");
   });
 
@@ -371,7 +372,7 @@ describe("ready", () => {
     ["where there is no way to read it", core, { ...process, getBuiltinModule: undefined }],
   ])("a file %s is refused", async (_name, source, stub) => {
     vi.stubGlobal("process", stub);
-    const library = await fresh();
+    const library = await freshLibrary();
     await expect(library.ready(source)).rejects.toMatchObject({
       name: "RangeError",
       code: "ENGINE",

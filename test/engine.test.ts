@@ -2,16 +2,11 @@
 import { readFileSync } from "node:fs";
 import vm from "node:vm";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { freshLibrary, type Library } from "./support/library.js";
 
-type Library = typeof import("../ts/index.js");
 type Wasm = Record<"Module" | "Instance" | "Memory" | "validate" | "compile" | "instantiate", unknown>;
 const original = (globalThis as unknown as { WebAssembly: Wasm }).WebAssembly;
 
-/** A fresh copy of the library, as a program that has just been started has it. */
-async function fresh(): Promise<Library> {
-  vi.resetModules();
-  return import("../ts/index.js");
-}
 function install(replacement: unknown): void {
   Object.defineProperty(globalThis, "WebAssembly", {
     value: replacement,
@@ -45,7 +40,7 @@ function answers(library: Library): void {
 describe("a refusal ends in the js engine, and engine() says why", () => {
   test("no WebAssembly", async () => {
     install(undefined);
-    const library = await fresh();
+    const library = await freshLibrary();
     answers(library);
     expect(library.engine()).toEqual({
       name: "js",
@@ -58,7 +53,7 @@ describe("a refusal ends in the js engine, and engine() says why", () => {
     const context = vm.createContext({}, { codeGeneration: { strings: true, wasm: false } });
     const theirs = vm.runInContext("WebAssembly", context) as Wasm;
     install(theirs);
-    const library = await fresh();
+    const library = await freshLibrary();
     answers(library);
     const { name, reason } = library.engine();
     expect(name).toBe("js");
@@ -70,7 +65,7 @@ describe("a refusal ends in the js engine, and engine() says why", () => {
       ...refusing("Module", () => new Error("invalid opcode 0xfd")),
       validate: () => false,
     });
-    const library = await fresh();
+    const library = await freshLibrary();
     answers(library);
     expect(library.engine().reason).toBe("WebAssembly has no SIMD here");
   });
@@ -85,7 +80,7 @@ describe("a refusal ends in the js engine, and engine() says why", () => {
       }
     }
     install({ ...properties(original), Module });
-    const library = await fresh();
+    const library = await freshLibrary();
     answers(library);
     expect(library.engine()).toMatchObject({
       name: "js",
@@ -102,7 +97,7 @@ describe("a refusal ends in the js engine, and engine() says why", () => {
       [["Buffer", "atob"], "WebAssembly was refused (Error: no way to decode base64)"],
       [["Buffer"], undefined],
     ] as const) {
-      const library = await fresh();
+      const library = await freshLibrary();
       for (const name of missing) vi.stubGlobal(name, undefined);
       try {
         answers(library);
@@ -115,7 +110,7 @@ describe("a refusal ends in the js engine, and engine() says why", () => {
 
   test("refused when it is instantiated", async () => {
     install(refusing("Instance", () => new Error("Refused to create a WebAssembly object")));
-    const library = await fresh();
+    const library = await freshLibrary();
     answers(library);
     expect(library.engine().reason).toBe(
       "WebAssembly was refused (Error: Refused to create a WebAssembly object)",
@@ -130,7 +125,7 @@ describe("a refusal ends in the js engine, and engine() says why", () => {
         return new Error("no");
       }),
     );
-    const library = await fresh();
+    const library = await freshLibrary();
     answers(library);
     answers(library);
     library.engine();
@@ -141,7 +136,7 @@ describe("a refusal ends in the js engine, and engine() says why", () => {
 describe("setEngine", () => {
   test('"wasm" throws instead of falling back', async () => {
     install(undefined);
-    const library = await fresh();
+    const library = await freshLibrary();
     expect(() => library.setEngine("wasm")).toThrow(
       expect.objectContaining({ name: "RangeError", code: "ENGINE" }),
     );
@@ -150,14 +145,14 @@ describe("setEngine", () => {
   });
 
   test("names that are none are refused", async () => {
-    const library = await fresh();
+    const library = await freshLibrary();
     expect(() => library.setEngine("webgpu" as "js")).toThrow(
       'setEngine: name is "webgpu", expected "wasm" or "js" or "auto"',
     );
   });
 
   test("goes to js and back", async () => {
-    const library = await fresh();
+    const library = await freshLibrary();
     library.setEngine("js");
     expect(library.engine()).toMatchObject({ name: "js", reason: 'setEngine("js") asked for it' });
     library.setEngine("auto");
@@ -165,7 +160,7 @@ describe("setEngine", () => {
   });
 
   test("a tensor of the core's memory is read right by the js engine", async () => {
-    const { allocate, setEngine, softmax } = await fresh();
+    const { allocate, setEngine, softmax } = await freshLibrary();
     const t = allocate([2]);
     t.data.set([1, 1]);
     setEngine("js");
@@ -195,7 +190,7 @@ const sizeOf = (part: string): number =>
 
 describe("the parts of the core", () => {
   test("are compiled when a function of theirs is first called, once", async () => {
-    const library = await fresh();
+    const library = await freshLibrary();
     const { mseLoss, softmax } = library;
     const parts = compiled(() => {
       answers(library);
@@ -207,7 +202,7 @@ describe("the parts of the core", () => {
   });
 
   test("are not compiled for a tensor, nor for the question which engine answers", async () => {
-    const library = await fresh();
+    const library = await freshLibrary();
     const parts = compiled(() => {
       const before = library.engine().memory.total;
       library.allocate([2]);
@@ -221,7 +216,7 @@ describe("the parts of the core", () => {
   });
 
   test("are all there after ready(): nothing is compiled any more", async () => {
-    const library = await fresh();
+    const library = await freshLibrary();
     await library.ready();
     const parts = compiled(() => {
       answers(library);
@@ -239,7 +234,7 @@ describe("the parts of the core", () => {
       undefined,
       readFileSync(new URL("../ts/runtime/generated/core.wasm", import.meta.url)),
     ]) {
-      const library = await fresh();
+      const library = await freshLibrary();
       await library.ready(whole);
       const compile = vi.fn();
       install({ ...properties(original), compile });
@@ -251,7 +246,7 @@ describe("the parts of the core", () => {
   });
 
   test("share one memory: a tensor goes from one to the other without a copy", async () => {
-    const { allocate, engine, mseLoss, pairwiseDistance, softmax } = await fresh();
+    const { allocate, engine, mseLoss, pairwiseDistance, softmax } = await freshLibrary();
     const x = allocate([1, 4]);
     x.data.set([1, 2, 3, 4]);
     const y = softmax(x, { out: { value: allocate([1, 4]) } });
@@ -264,7 +259,7 @@ describe("the parts of the core", () => {
   });
 
   test("one that is refused later ends in the js engine for all, and engine() says why", async () => {
-    const library = await fresh();
+    const library = await freshLibrary();
     answers(library);
     expect(library.engine().name).toBe("wasm");
     install(refusing("Module", () => new Error("no more")));
@@ -282,7 +277,7 @@ describe("the parts of the core", () => {
 
   test("the whole core takes the place of those that were refused", async () => {
     install(refusing("Module", () => new Error("no")));
-    const library = await fresh();
+    const library = await freshLibrary();
     answers(library);
     install(original);
     const whole = readFileSync(new URL("../ts/runtime/generated/core.wasm", import.meta.url));
@@ -308,14 +303,14 @@ describe("ready", () => {
     ["an address", () => `data:application/wasm;base64,${Buffer.from(bytes()).toString("base64")}`],
     ["a URL", () => new URL(`data:application/wasm;base64,${Buffer.from(bytes()).toString("base64")}`)],
   ])("takes %s", async (_name, source) => {
-    const library = await fresh();
+    const library = await freshLibrary();
     const info = await library.ready(source() as never);
     expect(info.name).toBe("wasm");
     answers(library);
   });
 
   test("a response that is none and an answer that is no core are told apart", async () => {
-    const library = await fresh();
+    const library = await freshLibrary();
     await expect(library.ready(new Response("not found", { status: 404 }))).rejects.toThrow(/status 404/);
     const info = await library.ready(new Uint8Array([1, 2, 3]));
     expect(info).toMatchObject({ name: "js" });
@@ -323,7 +318,7 @@ describe("ready", () => {
   });
 
   test.each([null, 5, true, Symbol("core")])("what is no source is refused in words: %s", async (source) => {
-    const library = await fresh();
+    const library = await freshLibrary();
     await expect(library.ready(source as never)).rejects.toMatchObject({ code: "TYPE", argument: "source" });
     answers(library);
   });
@@ -337,7 +332,7 @@ describe("ready", () => {
       .concat([0, 0, 10, 4, 1, 2, 0, 0x0b]),
   };
   test.each(Object.entries(others))("another module is no core: %s", async (_name, module) => {
-    const library = await fresh();
+    const library = await freshLibrary();
     const info = await library.ready(Uint8Array.from(module));
     expect(info.name).toBe("js");
     expect(info.reason).toContain("this module is not perdida.wasm");
@@ -353,7 +348,7 @@ describe("ready", () => {
       [...wrong, bytes()],
       [wrong[0], bytes(), wrong[1], bytes()],
     ]) {
-      const library = await fresh();
+      const library = await freshLibrary();
       await Promise.all(sources.map((source) => library.ready(source)));
       expect(library.engine().name).toBe("wasm");
       const t = library.allocate([3]);
@@ -366,7 +361,7 @@ describe("ready", () => {
 });
 
 test("the wasm engine is the one that answers here", async () => {
-  const library = await fresh();
+  const library = await freshLibrary();
   expect(library.engine().name).toBe("wasm");
   expect(library.engine().memory.total).toBeGreaterThan(0);
 });
@@ -381,7 +376,7 @@ test("nothing happens at import", async () => {
       },
     }),
   );
-  const library = await fresh();
+  const library = await freshLibrary();
   expect(attempts).not.toHaveBeenCalled();
   answers(library);
   expect(attempts).toHaveBeenCalled();

@@ -16,6 +16,7 @@ import {
   tensor,
 } from "../ts/index.js";
 import { CoreMemory } from "../ts/runtime/memory.js";
+import { ENGINES, on } from "./support/engines.js";
 import { randomStream } from "./support/generate.js";
 import { freshLibrary } from "./support/library.js";
 import { expectRefusal } from "./support/refusal.js";
@@ -371,24 +372,24 @@ describe("scratch", () => {
 
 describe("outputs", () => {
   test("may be the inputs themselves", () => {
-    for (const name of ["wasm", "js"] as const) {
-      setEngine(name);
-      const x = filled(30);
-      const expected = crossEntropyLoss.valueAndGrad(tensor(x, [5, 6]), [0, 1, 2, 3, 4]);
-      const inside = allocate([5, 6]);
-      inside.data.set(x);
-      const outside = tensor(x.slice(), [5, 6]);
-      for (const t of [inside, outside]) {
-        const { value, grads } = crossEntropyLoss.valueAndGrad(t, [0, 1, 2, 3, 4], {
-          out: { grads: { input: t } },
-        });
-        expect(value).toBe(expected.value);
-        expect(grads.input).toBe(t);
-        expect(Array.from(t.data)).toEqual(Array.from(expected.grads.input.data));
-      }
-      inside.dispose();
+    for (const name of ENGINES) {
+      on(name, () => {
+        const x = filled(30);
+        const expected = crossEntropyLoss.valueAndGrad(tensor(x, [5, 6]), [0, 1, 2, 3, 4]);
+        const inside = allocate([5, 6]);
+        inside.data.set(x);
+        const outside = tensor(x.slice(), [5, 6]);
+        for (const t of [inside, outside]) {
+          const { value, grads } = crossEntropyLoss.valueAndGrad(t, [0, 1, 2, 3, 4], {
+            out: { grads: { input: t } },
+          });
+          expect(value).toBe(expected.value);
+          expect(grads.input).toBe(t);
+          expect(Array.from(t.data)).toEqual(Array.from(expected.grads.input.data));
+        }
+        inside.dispose();
+      });
     }
-    setEngine("wasm");
   });
 
   test("may have another precision than the call", () => {
@@ -401,32 +402,32 @@ describe("outputs", () => {
   });
 
   test("come back as tensors of their shape", () => {
-    for (const name of ["wasm", "js"] as const) {
-      setEngine(name);
-      const [value, input] = [new Float32Array(2), new Float32Array(6)];
-      const x = tensor(filled(6), [2, 3]);
-      const answer = crossEntropyLoss.valueAndGrad(x, [0, 2], {
-        reduction: "none",
-        out: { value, grads: { input } },
+    for (const name of ENGINES) {
+      on(name, () => {
+        const [value, input] = [new Float32Array(2), new Float32Array(6)];
+        const x = tensor(filled(6), [2, 3]);
+        const answer = crossEntropyLoss.valueAndGrad(x, [0, 2], {
+          reduction: "none",
+          out: { value, grads: { input } },
+        });
+        expect(answer.value.data).toBe(value);
+        expect(answer.grads.input.data).toBe(input);
+        expect([answer.value.shape, answer.grads.input.shape]).toEqual([[2], [2, 3]]);
       });
-      expect(answer.value.data).toBe(value);
-      expect(answer.grads.input.data).toBe(input);
-      expect([answer.value.shape, answer.grads.input.shape]).toEqual([[2], [2, 3]]);
     }
-    setEngine("wasm");
   });
 
   test("a reduced value is written as well as returned, last of all", () => {
     const value = new Float64Array(1);
     expect(crossEntropyLoss([1, 2, 3], 0, { out: { value } })).toBe(value[0]);
-    for (const name of ["wasm", "js"] as const) {
-      setEngine(name);
-      const input = new Float64Array(3);
-      const out = { value: input.subarray(0, 1), grads: { input } };
-      const answer = mseLoss.valueAndGrad([1, 2, 3], 0, { reduction: "sum", out });
-      expect([answer.value, ...input]).toEqual([14, 14, 4, 6]);
+    for (const name of ENGINES) {
+      on(name, () => {
+        const input = new Float64Array(3);
+        const out = { value: input.subarray(0, 1), grads: { input } };
+        const answer = mseLoss.valueAndGrad([1, 2, 3], 0, { reduction: "sum", out });
+        expect([answer.value, ...input]).toEqual([14, 14, 4, 6]);
+      });
     }
-    setEngine("wasm");
   });
 });
 

@@ -1,4 +1,4 @@
-/** The library in an instance of its own: its memory starts small, so that it grows again and again. */
+/** The library in an instance of its own, as a program that has just been started has it: its memory starts small, and grows again and again. */
 import { vi } from "vitest";
 
 type Index = typeof import("../../ts/index.js");

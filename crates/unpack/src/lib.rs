@@ -434,10 +434,10 @@ impl Module {
                 continue;
             }
             let is_opcode = self.code.kind == 0;
-            let byte = self.copy();
-            self.code.pass(byte);
+            let copied = self.copy();
+            self.code.pass(copied);
             if is_opcode {
-                match byte {
+                match copied {
                     2 | 4 => start = self.block(end, start),
                     3 => {
                         self.block(end, self.to - 1);
@@ -445,13 +445,13 @@ impl Module {
                     0x0b => break,
                     _ => {}
                 }
-            } else if self.code.opcode == 0x10c && self.code.kind == 0 && byte > 0 && start > 0 {
+            } else if self.code.opcode == 0x10c && self.code.kind == 0 && copied > 0 && start > 0 {
                 // a constant goes before the loop, and a local in its place
                 shift(start, self.to, CONSTANT + ACCESS);
                 let to = self.to + ACCESS;
                 self.to = start;
                 for i in 0..CONSTANT {
-                    self.put(crate::byte(to + i));
+                    self.put(byte(to + i));
                 }
                 self.access(0x21);
                 start = self.to;
