@@ -75,7 +75,7 @@ const CONSTANT = 0x10c;
 const UNKNOWN = new Set([0x12, 0x13, 0x14, 0x15, 0x1c, 0x25, 0x26, 0xd0, 0xd1, 0xd2, 0xfe]);
 
 /** A number of LEB128 and where it ends. @param {Uint8Array} bytes @param {number} at @returns {[number: number, end: number]} */
-function numberAt(bytes, at) {
+export function numberAt(bytes, at) {
   const byte = Number(bytes[at]);
   if (byte < 128) return [byte, at + 1];
   const [rest, end] = numberAt(bytes, at + 1);
@@ -151,7 +151,7 @@ function rewritten(bytes, lengths, functionOf) {
 }
 
 /** The types of a function's locals, and where its instructions start. @param {Uint8Array} body @param {number[]} params @returns {[types: number[], at: number]} */
-function localsOf(body, params) {
+export function localsOf(body, params) {
   const types = [...params];
   let [groups, at] = numberAt(body, 0);
   for (; groups > 0; groups--) {

@@ -1,7 +1,7 @@
 /** The core in a bundle: what is packed comes out of the unpacker as it was. */
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { Code, constantsFirst, inOrderOfUse, ranked } from "../scripts/code.mjs";
+import { Code, constantsFirst, inOrderOfUse, localsOf, numberAt, ranked } from "../scripts/code.mjs";
 import { aliases, PARTS } from "../scripts/entries.mjs";
 import { MIDDLE, pack, unpacked } from "../scripts/pack.mjs";
 import { unpacker } from "../ts/runtime/generated/unpacker.js";
@@ -64,29 +64,19 @@ function constantsInLoops(module: Uint8Array): { all: number; left: number } {
 /** The instructions of each function of a module. */
 function functionsOf(module: Uint8Array): Uint8Array[] {
   let at = 8;
-  const number = () => {
-    for (let [n, scale] = [0, 1]; ; scale *= 128) {
-      const byte = module[at++] as number;
-      n += (byte % 128) * scale;
-      if (byte < 128) return n;
-    }
-  };
-  while (module[at++] !== 10) {
-    const length = number();
-    at += length;
+  while (module[at] !== 10) {
+    const [length, start] = numberAt(module, at + 1);
+    at = start + length;
   }
-  number();
-  return Array.from({ length: number() }, () => {
-    const length = number();
-    const end = at + length;
-    for (let groups = number(); groups > 0; groups--) {
-      number();
-      at++;
-    }
-    const body = module.subarray(at, end);
-    at = end;
-    return body;
-  });
+  let [count, place] = numberAt(module, numberAt(module, at + 1)[1]);
+  const functions: Uint8Array[] = [];
+  for (; count > 0; count--) {
+    const [length, start] = numberAt(module, place);
+    place = start + length;
+    const body = module.subarray(start, place);
+    functions.push(body.subarray(localsOf(body, [])[1]));
+  }
+  return functions;
 }
 
 test("no constant of the core but zeros and the like stays in the innermost loop that uses it, where V8 would make it anew", () => {
