@@ -38,8 +38,9 @@ const slim = (imports: string): Wanted => ({
   before: "await perdida.ready(core);",
 });
 
-const webpackBuild = `
-import webpack from "webpack";
+/** webpack's interface, which Rspack has as well. */
+const webpackBuild = (get: string): string => `
+${get}
 const done = (error, stats) => {
   if (error || stats.hasErrors()) throw error ?? new Error(stats.toString());
 };
@@ -48,6 +49,9 @@ webpack(
   done,
 );
 `;
+
+const WEBPACK = { "build.mjs": webpackBuild('import webpack from "webpack";') };
+const RSPACK = { "build.mjs": webpackBuild('import { rspack as webpack } from "@rspack/core";') };
 
 const WAYS: Readonly<Record<string, readonly Way[]>> = {
   vite: [
@@ -88,13 +92,40 @@ const WAYS: Readonly<Record<string, readonly Way[]>> = {
     },
   ],
   webpack: [
-    { way: "build", files: { "build.mjs": webpackBuild }, script: "out/main.js", args: ["build.mjs"] },
+    { way: "build", files: WEBPACK, script: "out/main.js", args: ["build.mjs"] },
     {
       way: "build, `perdida/slim` with `new URL`",
       wanted: slim('const core = new URL("perdida/perdida.wasm", import.meta.url);'),
-      files: { "build.mjs": webpackBuild },
+      files: WEBPACK,
       script: "out/main.js",
       args: ["build.mjs"],
+    },
+  ],
+  "@rspack/core": [{ way: "build", files: RSPACK, script: "out/main.js", args: ["build.mjs"] }],
+  parcel: [
+    {
+      way: "build",
+      // its users turn on what other bundlers do by themselves: package.json's `exports`
+      files: {
+        "package.json": JSON.stringify({ "@parcel/resolver-default": { packageExports: true } }),
+      },
+      script: "main.js",
+      page: "out/",
+      args: [
+        tool("parcel/lib/bin.js"),
+        "build",
+        "index.html",
+        ...[
+          "--dist-dir",
+          "out",
+          "--public-url",
+          "./",
+          "--no-cache",
+          "--no-autoinstall",
+          "--log-level",
+          "error",
+        ],
+      ],
     },
   ],
   rollup: [
@@ -148,21 +179,22 @@ const WAYS: Readonly<Record<string, readonly Way[]>> = {
   ],
 };
 
-function platform(word: string, name: string): Platform {
+/** @param tool its package, where the command line names it otherwise */
+function platform(word: string, name: string, tool = word): Platform {
   return {
     name,
     word,
     async run() {
       const shown = await browser("chromium");
       const results: Result[] = [];
-      for (const [i, way] of (WAYS[word] ?? []).entries())
-        results.push(await bundle(`${word}${i}`, word, way, shown));
+      for (const [i, way] of (WAYS[tool] ?? []).entries())
+        results.push(await bundle(`${word}${i}`, tool, way, shown));
       return results;
     },
   };
 }
 
-async function bundle(id: string, word: string, one: Way, shown: Browser): Promise<Result> {
+async function bundle(id: string, tool: string, one: Way, shown: Browser): Promise<Result> {
   const {
     way,
     wanted = { from: "perdida" },
@@ -193,12 +225,14 @@ async function bundle(id: string, word: string, one: Way, shown: Browser): Promi
             visit(`http://127.0.0.1:${port}/`),
           ),
         );
-  return { way, version: versionOf(word), engine, answer };
+  return { way, version: versionOf(tool), engine, answer };
 }
 
 export const bundlers: readonly Platform[] = [
   platform("vite", "Vite"),
   platform("webpack", "webpack"),
+  platform("rspack", "Rspack", "@rspack/core"),
   platform("rollup", "rollup"),
   platform("esbuild", "esbuild"),
+  platform("parcel", "Parcel"),
 ];

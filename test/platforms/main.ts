@@ -14,12 +14,13 @@ import { bundlers } from "./bundlers.js";
 import { next } from "./next.js";
 import type { Platform, Result } from "./platform.js";
 import { type Answer, program } from "./program.js";
+import { reactNative } from "./reactNative.js";
 import { runtimes } from "./runtimes.js";
 import { type Row, update } from "./table.js";
 import { types } from "./types.js";
 import { answerOf, close, installTools, NotHere, project } from "./workshop.js";
 
-const PLATFORMS: readonly Platform[] = [...runtimes, ...browsers, ...bundlers, next, types];
+const PLATFORMS: readonly Platform[] = [...runtimes, ...browsers, ...bundlers, next, reactNative, types];
 
 /** Where the table stands. */
 const README = join(ROOT, "README.md");

@@ -1,10 +1,10 @@
-/** Node, Deno, Bun and workerd. */
-import { copyFileSync } from "node:fs";
+/** Node, Deno, Bun, Jest and workerd. */
+import { copyFileSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { run } from "../../scripts/support.mjs";
 import type { Platform, Result } from "./platform.js";
 import { type Answer, program, type Wanted } from "./program.js";
-import { answerOf, binary, freePort, NotHere, project, read, serving, versionOf } from "./workshop.js";
+import { answerOf, binary, freePort, NotHere, project, read, serving, tool, versionOf } from "./workshop.js";
 
 const MAIN: Wanted = { from: "perdida" };
 const JS: Wanted = { from: "perdida/js" };
@@ -179,4 +179,24 @@ const workerd: Platform = {
   },
 };
 
-export const runtimes: readonly Platform[] = [node(20), node(22), node(24), deno, bun, workerd];
+/** A test of the user's under Jest, which gives each file globals of its own: typed arrays are none of those that it has. */
+const jest: Platform = {
+  name: "Jest",
+  word: "jest",
+  async run() {
+    const test = `test("perdida", () => {
+${program(CJS, (answer) => `require("node:fs").writeFileSync("answer.json", ${answer});`)}
+});`;
+    const results: Result[] = [];
+    for (const environment of ["node", "jsdom"]) {
+      const folder = await project(`jest-${environment}`, { "perdida.test.js": test }, "commonjs");
+      const args = [tool("jest/bin/jest.js"), "--env", environment, "--rootDir", ".", "--ci"];
+      await run(process.execPath, args, { cwd: folder });
+      const answer = read(readFileSync(join(folder, "answer.json"), "utf8"));
+      results.push({ way: `environment ${environment}`, version: versionOf("jest"), engine: "wasm", answer });
+    }
+    return results;
+  },
+};
+
+export const runtimes: readonly Platform[] = [node(20), node(22), node(24), deno, bun, jest, workerd];

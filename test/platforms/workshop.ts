@@ -31,7 +31,7 @@ import type { Answer } from "./program.js";
 
 export const HERE = fileURLToPath(new URL(".", import.meta.url));
 const SCRATCH = join(HERE, ".scratch");
-const TOOLS = join(HERE, "node_modules");
+export const TOOLS = join(HERE, "node_modules");
 
 /** Why something cannot be run on this machine: no failure of the library. */
 export class NotHere extends Error {}
@@ -270,6 +270,18 @@ export interface Browser {
   visit(url: string, name: string): Promise<Answer>;
 }
 
+/** What is to be known of a browser. */
+interface Kind {
+  /** The environment's variable that names it. */
+  readonly variable: string;
+  readonly paths: readonly string[];
+  /** Debian's packages. */
+  readonly packages: readonly string[];
+  readonly args: (profile: string) => readonly string[];
+  /** Whether it shows nothing without a display, so that it is given a virtual one. */
+  readonly needsDisplay?: boolean;
+}
+
 const BROWSERS = {
   chromium: {
     variable: "PERDIDA_CHROMIUM",
@@ -278,7 +290,7 @@ const BROWSERS = {
       "/usr/bin/google-chrome",
       "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
     ],
-    package: "chromium",
+    packages: ["chromium"],
     args: (profile: string) => [
       ...[
         "--headless=new",
@@ -299,10 +311,21 @@ const BROWSERS = {
   firefox: {
     variable: "PERDIDA_FIREFOX",
     paths: ["/usr/bin/firefox-esr", "/usr/bin/firefox", "/Applications/Firefox.app/Contents/MacOS/firefox"],
-    package: "firefox-esr",
+    packages: ["firefox-esr"],
     args: (profile: string) => ["--headless", "--no-remote", "--profile", profile],
   },
-} as const;
+  webkit: {
+    variable: "PERDIDA_WEBKIT",
+    paths: [
+      "/usr/lib/x86_64-linux-gnu/webkit2gtk-4.1/MiniBrowser",
+      "/usr/lib/aarch64-linux-gnu/webkit2gtk-4.1/MiniBrowser",
+      "/usr/libexec/webkit2gtk-4.1/MiniBrowser",
+    ],
+    packages: ["webkit2gtk-driver", "xvfb", "xauth"],
+    args: () => ["--private"],
+    needsDisplay: true,
+  },
+} as const satisfies Record<string, Kind>;
 
 /** No pages of its own, nothing sent. */
 const FIREFOX_PREFERENCES = `
@@ -318,18 +341,20 @@ const PATIENCE = 90_000;
 
 /** A browser of this machine; on Debian root installs it. */
 export async function browser(name: keyof typeof BROWSERS): Promise<Browser> {
-  const { variable, paths, package: debian, args } = BROWSERS[name];
+  const { variable, paths, packages, args, needsDisplay }: Kind = BROWSERS[name];
   const find = () => [process.env[variable], ...paths].find((path) => path && existsSync(path));
   if (find() === undefined && existsSync("/etc/debian_version") && process.getuid?.() === 0) {
     const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
-    await step(`apt-get install ${debian}`, async (tell) => {
+    await step(`apt-get install ${packages.join(" ")}`, async (tell) => {
       await attempt("apt-get", ["update", "-qq"], { env, tell });
-      await attempt("apt-get", ["install", "-y", "--no-install-recommends", debian], { env, tell });
+      await attempt("apt-get", ["install", "-y", "--no-install-recommends", ...packages], { env, tell });
     });
   }
   const path = find();
   if (path === undefined) throw new NotHere(`no ${name} was found; ${variable} names it`);
-  const version = /\d+(\.\d+)+/.exec(await run(path, ["--version"]))?.[0] ?? "";
+  const [command, ...before] =
+    needsDisplay && !process.env.DISPLAY ? (["xvfb-run", "-a", path] as const) : ([path] as const);
+  const version = /\d+(\.\d+)+/.exec(await run(command, [...before, "--version"]))?.[0] ?? "";
   return {
     name,
     version,
@@ -337,7 +362,7 @@ export async function browser(name: keyof typeof BROWSERS): Promise<Browser> {
       const profile = mkdtempSync(join(tmpdir(), `perdida-${name}-`));
       if (name === "firefox") writeFileSync(join(profile, "user.js"), FIREFOX_PREFERENCES);
       const reported = (await site()).report(as);
-      const child = spawn(path, [...args(profile), url], { stdio: "ignore", detached: true });
+      const child = spawn(command, [...before, ...args(profile), url], { stdio: "ignore", detached: true });
       const late = sleep(PATIENCE, undefined, { ref: false }).then(() => {
         throw new Failure(`${name} showed ${url} and nothing was reported`);
       });
