@@ -65,7 +65,7 @@ export default defineConfig({
       {
         resolve: { alias },
         plugins: [published],
-        test: { name: "published", include: FAMILIES, exclude: ["test/ctc/bits.test.ts"], ...process_ },
+        test: { name: "published", include: FAMILIES, ...process_ },
       },
     ],
   },

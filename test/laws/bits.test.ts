@@ -1,27 +1,22 @@
 /**
  * The same bits wherever the core runs. Calls of all functions are recorded at the door, with the memory before and after, and
- * made again by the core built without SIMD and by the native build on portable lanes. One NaN counts as another. Recordings go to files,
- * of which one at a time is in memory: PERDIDA_RUNS may be thousands.
+ * made again by the core built without SIMD, by the native build on portable lanes, and by another processor where there is one
+ * (PERDIDA_OTHER_NODE). One NaN counts as another. Recordings go to files, of which one at a time is in memory: PERDIDA_RUNS may be
+ * thousands.
  */
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, test } from "vitest";
 import { nativeEnvironment, setup } from "../../scripts/setup.mjs";
 import { attempt, ROOT } from "../../scripts/support.mjs";
+import { ctcAlign, nearest } from "../../ts/index.js";
 import { type AnyLoss, REGISTRY, type Row } from "../../ts/registry.js";
-import { atTheDoor, coreMemory, type Kernel, OWN_END, scalarCore } from "../support/door.js";
-import { sample, withReduction } from "../support/generate.js";
-
-/** One call at the door. */
-interface Recorded {
-  readonly name: string;
-  readonly args: readonly number[];
-  readonly result: number;
-  readonly total: number;
-  /** What stands behind what is the modules' own, as far as there is anything but zeros. */
-  readonly before: Uint8Array;
-  readonly after: Uint8Array;
-}
+import type { Tensor } from "../../ts/types.js";
+import { draw } from "../support/ctc.js";
+import { atTheDoor, coreMemory, type Kernel, OWN_END } from "../support/door.js";
+import { randomStream, sample, withReduction } from "../support/generate.js";
+import { encode, type Recorded, replay } from "../support/recordings.mjs";
 
 /** How many generated calls of each function. */
 const RUNS = Number(process.env.PERDIDA_RUNS ?? 12);
@@ -38,7 +33,7 @@ afterAll(() => rmSync(folder, { recursive: true }), 120_000);
 let waiting: Buffer[] = [];
 let bytes = 0;
 let files = 0;
-const seen = { names: new Set<string>(), count: 0, changed: false };
+const seen = { exports: new Set<string>(), names: new Set<string>(), count: 0, changed: false };
 
 function write(): void {
   writeFileSync(join(folder, `${String(files).padStart(6, "0")}.bin`), Buffer.concat(waiting));
@@ -60,17 +55,19 @@ function keep(call: Recorded): void {
 /** Runs something with every call at the door recorded. */
 function recording(run: () => void): void {
   const copy = (): Uint8Array => new Uint8Array(memory.buffer.slice(OWN_END));
-  const recorded =
-    (name: string, kernel: Kernel): Kernel =>
-    (...args) => {
+  const recorded = (name: string, kernel: Kernel): Kernel => {
+    seen.exports.add(name);
+    return (...args) => {
       const before = copy();
       const result = kernel(...args) ?? 0;
       const after = copy();
       const end = Math.max(lastOf(before), lastOf(after));
       const total = memory.buffer.byteLength;
-      keep({ name, args, result, total, before: before.subarray(0, end), after: after.subarray(0, end) });
+      const [start, from, to] = [OWN_END, before.subarray(0, end), after.subarray(0, end)];
+      keep({ name, args, result, total, start, before: from, after: to });
       return result;
     };
+  };
   atTheDoor(recorded, run);
 }
 
@@ -98,34 +95,40 @@ function record(row: Row): void {
   });
 }
 
-/** Whether two words of a memory are the same, or are parts of numbers that are NaN on both sides. */
-function sameWord(a: DataView, b: DataView, at: number): boolean {
-  if (a.getUint32(at, true) === b.getUint32(at, true)) return true;
-  const single = (view: DataView): boolean => Number.isNaN(view.getFloat32(at, true));
-  const double = (view: DataView): boolean => Number.isNaN(view.getFloat64(at & ~7, true));
-  return (single(a) && single(b)) || (double(a) && double(b));
-}
+/** The functions without a gradient, which have no row. */
+function recordOthers(): void {
+  const metrics = ["euclidean", "cosine", "dot"] as const;
+  recording(() => {
+    for (let seed = 1; seed <= RUNS; seed++) {
+      const Numbers = seed % 2 === 0 ? Float32Array : Float64Array;
+      const [steps, classes] = [2 + ((seed * 13) % 40), 7];
+      const { logits, target } = draw({ seed, steps, classes, labels: steps >> 1, scale: 4 });
+      ctcAlign({ data: Numbers.from(logits), shape: [steps, classes] }, target);
 
-function expectSameMemory(actual: Uint8Array, expected: Uint8Array, what: string): void {
-  const [a, e] = [actual, expected].map((x) => new DataView(x.buffer, x.byteOffset, x.byteLength)) as [
-    DataView,
-    DataView,
-  ];
-  for (let at = 0; at < expected.length; at += 4) {
-    if (!sameWord(a, e, at)) expect.fail(`${what}: other bits at byte ${at} of ${expected.length}`);
-  }
+      const random = randomStream(seed);
+      const [count, length] = [1 + ((seed * 53) % 200), 1 + ((seed * 29) % 70)];
+      const number = (): number => (seed % 3 === 0 && random() < 0.01 ? NaN : random());
+      const vectors = (n: number): Tensor => ({
+        data: Numbers.from(Array.from({ length: n * length }, number)),
+        shape: [n, length],
+      });
+      const metric = metrics[seed % 3] as (typeof metrics)[number];
+      nearest(vectors(1 + (seed % 9)), vectors(count), Math.min(count, 1 + (seed % 7)), { metric });
+    }
+  });
 }
 
 /** The page at the start of the memory is the stack, which grows downward (crates/wasm/build.rs). */
 const stack = (): Uint8Array => new Uint8Array(memory.buffer, 0, 65536);
 stack().fill(0xa5);
 REGISTRY.forEach(record);
+recordOthers();
 write();
 const stackUsed = 65536 - stack().findIndex((byte) => byte !== 0xa5);
 
 describe("the same bits", () => {
-  test("calls were recorded, of more than one kernel", () => {
-    expect(seen.names.size).toBeGreaterThan(3);
+  test("calls of everything that the core exports were recorded", () => {
+    expect([...seen.names].sort()).toEqual([...seen.exports].sort());
     expect(seen.changed).toBe(true);
   });
 
@@ -135,18 +138,22 @@ describe("the same bits", () => {
   });
 
   test("without SIMD", () => {
-    const { exports, memory } = scalarCore();
-    for (const { name, args, result, total, before, after } of recordings()) {
-      if (memory.buffer.byteLength < total) memory.grow((total - memory.buffer.byteLength) / 65536);
-      const room = new Uint8Array(memory.buffer, OWN_END);
-      room.fill(0, before.length);
-      room.set(before);
-      const again = (exports[name] as Kernel)(...args) ?? 0;
-      if (!Object.is(again, result))
-        expect.fail(`${name}(${args.join(", ")}) gave ${again}, expected ${result}`);
-      expectSameMemory(room.subarray(0, after.length), after, `${name}(${args.join(", ")})`);
-    }
+    const scalar = new URL("../../ts/runtime/generated/core.scalar.wasm", import.meta.url);
+    expect(replay(readFileSync(scalar), folder)).toBe(seen.count);
   }, 600_000);
+
+  /** A Node of another processor: `qemu-aarch64-static -L /usr/aarch64-linux-gnu NODE`, say. */
+  const [command, ...before] = process.env.PERDIDA_OTHER_NODE?.split(" ") ?? [];
+  test.skipIf(command === undefined)(
+    "on another processor",
+    async () => {
+      const script = fileURLToPath(new URL("../support/recordings.mjs", import.meta.url));
+      const core = fileURLToPath(new URL("../../dist/perdida.wasm", import.meta.url));
+      const { output } = await attempt(command as string, [...before, script, core, folder]);
+      expect(output).toContain(`${seen.count} calls gave the same bits`);
+    },
+    3_600_000,
+  );
 
   test("native, on portable lanes", async () => {
     const env = { ...nativeEnvironment(await setup()), PERDIDA_CALLS: folder };
@@ -167,39 +174,3 @@ describe("the same bits", () => {
     expect(output).toContain(`${seen.count} calls gave the same bits`);
   }, 600_000);
 });
-
-/** For crates/wasm/src/replay.rs: lengths as u32, arguments and result as f64, all little-endian. */
-function encode({ name, args, result, total, before, after }: Recorded): Buffer {
-  const head = Buffer.alloc(4 * 5 + 8 * (args.length + 1));
-  let at = 0;
-  for (const n of [name.length, args.length, total, OWN_END, before.length]) at = head.writeUInt32LE(n, at);
-  for (const x of [...args, result]) at = head.writeDoubleLE(x, at);
-  return Buffer.concat([head, Buffer.from(name), before, after]);
-}
-
-/** All that was recorded, file by file. */
-function* recordings(): Generator<Recorded> {
-  for (const name of readdirSync(folder).sort()) {
-    const file = readFileSync(join(folder, name));
-    let at = 0;
-    const length = (): number => {
-      at += 4;
-      return file.readUInt32LE(at - 4);
-    };
-    const number = (): number => {
-      at += 8;
-      return file.readDoubleLE(at - 8);
-    };
-    const part = (bytes: number): Buffer => {
-      at += bytes;
-      return file.subarray(at - bytes, at);
-    };
-    while (at < file.length) {
-      const [letters, count, total, _start, bytes] = [length(), length(), length(), length(), length()];
-      const args = Array.from({ length: count }, number);
-      const result = number();
-      const name = part(letters).toString();
-      yield { name, args, result, total, before: part(bytes), after: part(bytes) };
-    }
-  }
-}

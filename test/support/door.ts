@@ -1,7 +1,6 @@
-/** The core at its door: what is called there, and the same core built without SIMD. */
-import { readFileSync } from "node:fs";
+/** The core at its door: what is called there. */
 import { type Core, current, parts } from "../../ts/runtime/engine.js";
-import { MEMORY_FROM, OWN_PAGES } from "../../ts/runtime/generated/exports.js";
+import { OWN_PAGES } from "../../ts/runtime/generated/exports.js";
 
 export type Kernel = (...args: number[]) => number;
 
@@ -31,12 +30,4 @@ export function atTheDoor(replace: (name: string, kernel: Kernel) => Kernel, run
 /** The memory that they share. */
 export function coreMemory(): WebAssembly.Memory {
   return (current(parts[0] as (typeof parts)[0]) as Core).memory.memory as WebAssembly.Memory;
-}
-
-/** The core that was built without SIMD, in a memory of its own. */
-export function scalarCore(): { exports: { readonly [name: string]: Kernel }; memory: WebAssembly.Memory } {
-  const bytes = readFileSync(new URL("../../ts/runtime/generated/core.scalar.wasm", import.meta.url));
-  const memory = new WebAssembly.Memory({ initial: OWN_PAGES });
-  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(bytes), { [MEMORY_FROM]: { memory } });
-  return { exports: exports as Record<string, Kernel>, memory };
 }
