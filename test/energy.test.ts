@@ -94,6 +94,11 @@ describe.each(ENGINES)("on the %s engine", (engine) => {
       const single = mostOffending(new Float32Array([0, 3, 2]), Int32Array.of(0));
       expect([...single.index]).toEqual([2]);
       expect(single.energy).toBeInstanceOf(Float32Array);
+      // answers are as exact in one precision as in the other
+      expect(mostOffending(new Float32Array([0, 3, 2]), [0]).energy).toBeInstanceOf(Float32Array);
+      expect(hingeLoss.valueAndGrad(new Float32Array([0, 3, 2]), 0).grads.energies.data).toBeInstanceOf(
+        Float32Array,
+      );
     });
 
     here("is the same as a search one by one finds", () => {
@@ -285,6 +290,30 @@ describe.each(ENGINES)("on the %s engine", (engine) => {
           });
         }
       });
+
+      here(
+        `${name} ${JSON.stringify(options)}: a ragged mask is one with nothing behind the energies`,
+        () => {
+          const holes = [[1, 0, 1], [1], [1, 1, 0, 1, 0, 1, 1, 0, 1, 1, 0], [true, true]] as (
+            | number
+            | boolean
+          )[][];
+          const wide = (rows: readonly (readonly (number | boolean)[])[], behind: number) =>
+            rows.map((row) => Array.from({ length: 11 }, (_, k) => Number(row[k] ?? behind)));
+          const ragged = single(name, samples, answers, { ...options, mask: holes });
+          const masked = single(name, wide(samples, Number.NaN), answers, {
+            ...options,
+            mask: wide(holes, 0),
+          });
+          expectSameBits(ragged.values, masked.values, "values");
+          expectSameBits(ragged.grad, masked.grad, "gradients");
+          const all = samples.map((row) => row.map(() => true));
+          const present = single(name, samples, answers, { ...options, mask: all });
+          const none = single(name, samples, answers, options);
+          expectSameBits(present.values, none.values, "all there: values");
+          expectSameBits(present.grad, none.grad, "all there: gradients");
+        },
+      );
 
       here(`${name} ${JSON.stringify(options)}: leaves out what a mask leaves out anywhere`, () => {
         const mask = [true, false, true, true, false, true];
@@ -633,7 +662,27 @@ describe("what does not fit is refused before anything is written", () => {
           ],
         }),
       "SHAPE",
-      /mask is of shape \[2, 2\], expected none beside ragged energies/,
+      /mask is of shape \[2, 2\], expected one array per sample, as long as its energies/,
+    ],
+    [
+      "a ragged mask of other lengths",
+      () => nllLoss([[1], [1, 2]], [0, 0], { mask: [[1, 1], [1]] }),
+      "SHAPE",
+      /mask is ragged, expected one array per sample, as long as its energies/,
+    ],
+    [
+      "a ragged mask beside energies that are not",
+      () =>
+        nllLoss(
+          [
+            [1, 2],
+            [1, 2],
+          ],
+          [0, 0],
+          { mask: [[1, 1], [1]] },
+        ),
+      "SHAPE",
+      /mask is ragged, expected \[2, 2\], as energies/,
     ],
     ["epsilon alone", () => hingeLoss([[1, 2]], [1], { epsilon: 1 }), "OPTION", /coordinates/],
     [

@@ -72,6 +72,16 @@ export interface ValueAndGrad<V, G extends string> {
   grads: { [name in G]: Tensor };
 }
 
+/** What makes the value a number. */
+export interface Reducing<R extends string = never> {
+  reduction?: Exclude<Reduction, "none"> | R | undefined;
+}
+
+/** The gradients that are asked for, of which alone the type of the result speaks. */
+export interface Wanted<W extends string> {
+  wrt?: readonly W[] | undefined;
+}
+
 /**
  * A loss: called, it gives the value; `.valueAndGrad` gives the value and the gradients in one pass.
  * `I` are its inputs, `G` the names of the differentiable ones, `O` its own options, `R` its own reductions.
@@ -80,15 +90,21 @@ export interface Loss<I extends readonly unknown[], G extends string, O = unknow
   /** One loss per element, row or sample. */
   (...args: [...I, options: O & CommonOptions<G> & { reduction: "none" }]): Tensor;
   /** The mean or the sum of the losses. */
-  (...args: [...I, options?: O & CommonOptions<G, R>]): number;
+  (...args: [...I, options?: O & CommonOptions<G, R> & Reducing<R>]): number;
+  /** Where only the program knows the reduction. */
+  (...args: [...I, options?: O & CommonOptions<G, R>]): number | Tensor;
   /** The losses and the gradient of their sum, weighted with `upstream`. */
   valueAndGrad<W extends G = G>(
-    ...args: [...I, options: O & CommonOptions<G> & { reduction: "none"; wrt?: readonly W[] | undefined }]
+    ...args: [...I, options: O & CommonOptions<G> & Wanted<W> & { reduction: "none" }]
   ): ValueAndGrad<Tensor, W>;
   /** The mean or sum of the losses, and its gradient times `upstream`. */
   valueAndGrad<W extends G = G>(
-    ...args: [...I, options?: O & CommonOptions<G, R> & { wrt?: readonly W[] | undefined }]
+    ...args: [...I, options?: O & CommonOptions<G, R> & Wanted<W> & Reducing<R>]
   ): ValueAndGrad<number, W>;
+  /** Where only the program knows the reduction. */
+  valueAndGrad<W extends G = G>(
+    ...args: [...I, options?: O & CommonOptions<G, R> & Wanted<W>]
+  ): ValueAndGrad<number | Tensor, W>;
 }
 
 /** A function that is no loss: it gives a tensor, and has the same two faces. */
@@ -97,6 +113,6 @@ export interface Mapping<I extends readonly unknown[], G extends string, O = unk
   (...args: [...I, options?: O & Omit<CommonOptions<G>, "reduction">]): Tensor;
   /** The value, and the gradient of sum(upstream * value). */
   valueAndGrad<W extends G = G>(
-    ...args: [...I, options?: O & Omit<CommonOptions<G>, "reduction"> & { wrt?: readonly W[] | undefined }]
+    ...args: [...I, options?: O & Omit<CommonOptions<G>, "reduction"> & Wanted<W>]
   ): ValueAndGrad<Tensor, W>;
 }

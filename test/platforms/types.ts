@@ -8,7 +8,7 @@ import type { Platform, Result } from "./platform.js";
 import { project, TOOLS } from "./workshop.js";
 
 const PROGRAM = `
-import { allocate, crossEntropyLoss, ready, type Tensor } from "perdida";
+import { allocate, crossEntropyLoss, ready, type Reduction, type Tensor } from "perdida";
 import * as js from "perdida/js";
 import * as slim from "perdida/slim";
 import { tfLoss } from "perdida/tfjs";
@@ -25,6 +25,11 @@ export async function start(bytes: Uint8Array): Promise<string> {
 grads.nothing;
 // @ts-expect-error: no such reduction
 crossEntropyLoss([[1, 2, 3]], [2], { reduction: "average" });
+export function reduced(reduction: Reduction): number | Tensor {
+  // @ts-expect-error: it may be a tensor
+  crossEntropyLoss([[1, 2, 3]], [2], { reduction }).toFixed();
+  return crossEntropyLoss.valueAndGrad([[1, 2, 3]], [2], { reduction }).value;
+}
 `;
 
 const WAYS = [

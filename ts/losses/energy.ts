@@ -11,7 +11,7 @@ import type { EnergyReference, Samples } from "../reference/energy.js";
 import * as reference from "../reference/energy.js";
 import type { FloatArray, Input, Loss, TypedArray } from "../types.js";
 
-/** Energies that were ragged: how many answers each sample has. Behind them stands +Infinity. */
+/** Numbers that were ragged, and how many each sample has. */
 interface Ragged extends Operand {
   readonly lengths?: readonly number[];
 }
@@ -40,9 +40,11 @@ const energy = /* @__NO_SIDE_EFFECTS__ */ (indices = false): Family<Plan, Energy
     const { table, per } = readTable(call, answers, rows, columns, present);
     const cloud = readCoordinates(call, rows, columns);
     call.losses(leading);
-    call.take(present === undefined ? energies : withoutAbsent(energies, present));
+    // ragged energies are laid out so already
+    const masked = present !== undefined && call.options.mask !== undefined;
+    call.take(masked ? withoutAbsent(energies, present) : energies);
     call.own(answers);
-    call.own(lengthsOf(energies, present, rows, columns));
+    call.own(lengthsOf(present, rows, columns));
     call.take(table);
     call.own(cloud.data);
     call.valueSlot();
@@ -63,33 +65,45 @@ const energy = /* @__NO_SIDE_EFFECTS__ */ (indices = false): Family<Plan, Energy
   js: reference.runEnergy,
 });
 
-/** Energies in any form that inputs have, or ragged: one array of energies per sample, of its own length. */
-function readEnergies(where: string, name: string, value: unknown): Ragged {
-  if (!Array.isArray(value) || value.length === 0) return readOperand(where, name, value);
+/**
+ * One array per sample, each of its own length: as [N, the longest], with `behind` behind each. Whatever is not ragged is read as it is.
+ */
+function readRagged(
+  where: string,
+  name: string,
+  value: unknown,
+  read: typeof readOperand,
+  behind: number,
+): Ragged {
+  if (!Array.isArray(value) || value.length === 0) return read(where, name, value);
   const lengths: number[] = [];
   for (let i = 0; i < value.length; i++) {
     const row: unknown = value[i];
     // no row, or a hole: what is wrong with it is told there
-    if (!Array.isArray(row) && !isTyped(row)) return readOperand(where, name, value);
+    if (!Array.isArray(row) && !isTyped(row)) return read(where, name, value);
     lengths.push(row.length);
   }
   const columns = lengths.reduce((most, length) => Math.max(most, length));
-  if (lengths.every((length) => length === columns)) return readOperand(where, name, value);
+  if (lengths.every((length) => length === columns)) return read(where, name, value);
   const samples = value.map((row: unknown, i) => {
-    const sample = readOperand(where, `${name}[${i}]`, row);
+    const sample = read(where, `${name}[${i}]`, row);
     if (sample.shape.length !== 1) {
-      fail("SHAPE", where, name, `of shape ${shapeText(sample.shape)}`, "an array of energies", `[${i}]`);
+      fail("SHAPE", where, name, `of shape ${shapeText(sample.shape)}`, "an array of one axis", `[${i}]`);
     }
     return sample;
   });
   const single = samples.every(({ precision }) => precision === "float32");
   const size = samples.length * columns;
-  const data = (single ? new Float32Array(size) : new Float64Array(size)).fill(Infinity);
+  const data = (single ? new Float32Array(size) : new Float64Array(size)).fill(behind);
   samples.forEach((sample, i) => {
     for (let k = 0; k < sample.data.length; k++) data[i * columns + k] = Number(sample.data[k]);
   });
   return { name, data, shape: [samples.length, columns], precision: single ? "float32" : "float64", lengths };
 }
+
+/** Energies in any form that inputs have, or ragged. */
+const readEnergies = (where: string, name: string, value: unknown): Ragged =>
+  readRagged(where, name, value, readOperand, Infinity);
 
 /** The correct answers: [N]; for one sample a number or an array of one. */
 function readAnswers(call: Call, leading: readonly number[], columns: number, copied: boolean): Int32Array {
@@ -109,15 +123,16 @@ type Present = (row: number, k: number) => boolean;
 
 /** Which answers are there, from the mask or from the lengths of ragged energies. */
 function readMask(call: Call, energies: Ragged): Present | undefined {
-  const { lengths } = energies;
-  const mask = call.options.mask as Operand | undefined;
+  const { lengths, shape } = energies;
+  const mask = call.options.mask as Ragged | undefined;
   if (mask === undefined) return lengths === undefined ? undefined : (row, k) => k < (lengths[row] as number);
-  if (!sameShape(mask.shape, energies.shape) || lengths !== undefined) {
+  if (!sameShape(mask.shape, shape) || !sameShape(mask.lengths ?? [], lengths ?? [])) {
     const expected =
       lengths === undefined
-        ? `${shapeText(energies.shape)}, as ${energies.name}`
-        : "none beside ragged energies";
-    wrongShape(call.where, mask, expected);
+        ? `${shapeText(shape)}, as ${energies.name}`
+        : `one array per sample, as long as its ${energies.name}`;
+    const received = mask.lengths === undefined ? `of shape ${shapeText(mask.shape)}` : "ragged";
+    fail("SHAPE", call.where, "mask", received, expected);
   }
   const data = numbersOf(call.where, mask);
   // a copy, as of the answers
@@ -128,7 +143,7 @@ function readMask(call: Call, energies: Ragged): Present | undefined {
       fail("RANGE", call.where, "mask", String(data[i]), "0 or 1, false or true", placeOf(i, mask.shape));
     present[i] = there;
   }
-  const columns = energies.shape[energies.shape.length - 1] as number;
+  const columns = shape[shape.length - 1] as number;
   return (row, k) => present[row * columns + k] === 1;
 }
 
@@ -151,13 +166,7 @@ function checkPresent(call: Call, answers: Int32Array, columns: number, present:
 }
 
 /** How many of each sample's answers the core looks at: up to the last one that is there. The reference looks at all. */
-function lengthsOf(
-  energies: Ragged,
-  present: Present | undefined,
-  rows: number,
-  columns: number,
-): Int32Array | undefined {
-  if (energies.lengths !== undefined) return Int32Array.from(energies.lengths);
+function lengthsOf(present: Present | undefined, rows: number, columns: number): Int32Array | undefined {
   if (present === undefined) return undefined;
   return Int32Array.from({ length: rows }, (_, row) => {
     let length = columns;
@@ -167,9 +176,7 @@ function lengthsOf(
 }
 
 /** A copy of the energies with +Infinity for answers that are not there; theirs are not read. */
-function withoutAbsent(energies: Ragged, present: Present): Operand {
-  // ragged energies were laid out so already
-  if (energies.lengths !== undefined) return energies;
+function withoutAbsent(energies: Operand, present: Present): Operand {
   const { data, shape } = energies;
   const columns = shape[shape.length - 1] as number;
   const copy =
@@ -266,6 +273,9 @@ function readBooleans(where: string, name: string, value: unknown): Operand {
   return readOperand(where, name, typeof value === "boolean" ? Number(value) : value);
 }
 
+const readPresence = (where: string, name: string, value: unknown): Ragged =>
+  readRagged(where, name, value, readBooleans, 0);
+
 /** `{ data, shape }` with plain numbers for data is taken as well: coordinates often come from JSON. */
 function readPoints(where: string, name: string, value: unknown): Operand {
   const { data, shape } = (value ?? {}) as { data?: unknown; shape?: unknown };
@@ -278,9 +288,9 @@ function readPoints(where: string, name: string, value: unknown): Operand {
 
 const INPUTS: readonly InputRow[] = [
   { name: "energies", differentiable: true, read: readEnergies },
-  { name: "answers" },
+  { name: "answers", labels: true },
 ];
-const mask = { fallback: undefined, read: readBooleans };
+const mask = { fallback: undefined, read: readPresence };
 /** Which answers count as incorrect. */
 const INCORRECT = {
   mask,
@@ -294,10 +304,10 @@ export type Energies = Input | readonly (readonly number[] | TypedArray)[];
 /** Options of every loss of energies. */
 export interface EnergyOptions {
   /**
-   * Which answers are there, in the shape of the energies: 1 or true. An answer that is not there is never read (its energy
+   * Which answers are there, in the shape of the energies, ragged where they are: 1 or true. An answer that is not there is never read (its energy
    * may be NaN), is never the most offending one, and has gradient 0. Default: all are there.
    */
-  mask?: Input | readonly boolean[] | readonly (readonly boolean[])[] | undefined;
+  mask?: Energies | readonly boolean[] | readonly (readonly boolean[])[] | undefined;
 }
 
 /** Options of the losses of the most offending incorrect answer, and of {@link mostOffending}. */

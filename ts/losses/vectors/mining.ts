@@ -2,7 +2,7 @@
 import { type Call, define } from "../../define.js";
 import { flag, number } from "../../options.js";
 import { MINING, batchTriplet as reference } from "../../reference/vectors/mining.js";
-import type { CommonOptions, Input, Tensor, ValueAndGrad } from "../../types.js";
+import type { CommonOptions, Input, Reducing, Tensor, ValueAndGrad } from "../../types.js";
 import { many, type Plan, readClasses, readSets } from "./many.js";
 
 /** A batch with labels: [N, D] and [N]. */
@@ -47,7 +47,9 @@ export interface BatchLoss<O> {
     options: O & CommonOptions<"embeddings"> & { reduction: "none" },
   ): Tensor;
   /** The mean of the losses that count, or the sum. */
-  (embeddings: Input, labels: Input, options?: O & CommonOptions<"embeddings">): number;
+  (embeddings: Input, labels: Input, options?: O & CommonOptions<"embeddings"> & Reducing): number;
+  /** Where only the program knows the reduction. */
+  (embeddings: Input, labels: Input, options?: O & CommonOptions<"embeddings">): number | Tensor;
   valueAndGrad: {
     /** The losses and the gradient of their sum, weighted with `upstream`. */
     (
@@ -56,7 +58,17 @@ export interface BatchLoss<O> {
       options: O & CommonOptions<"embeddings"> & { reduction: "none" },
     ): MinedValueAndGrad<Tensor>;
     /** The mean or sum of the losses, and its gradient times `upstream`. */
-    (embeddings: Input, labels: Input, options?: O & CommonOptions<"embeddings">): MinedValueAndGrad<number>;
+    (
+      embeddings: Input,
+      labels: Input,
+      options?: O & CommonOptions<"embeddings"> & Reducing,
+    ): MinedValueAndGrad<number>;
+    /** Where only the program knows the reduction. */
+    (
+      embeddings: Input,
+      labels: Input,
+      options?: O & CommonOptions<"embeddings">,
+    ): MinedValueAndGrad<number | Tensor>;
   };
 }
 
