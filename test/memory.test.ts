@@ -16,6 +16,7 @@ import {
   tensor,
 } from "../ts/index.js";
 import { CoreMemory } from "../ts/runtime/memory.js";
+import type { WasmMemory } from "../ts/runtime/platform.js";
 import { ENGINES, on } from "./support/engines.js";
 import { randomStream } from "./support/generate.js";
 import { freshLibrary } from "./support/library.js";
@@ -431,20 +432,45 @@ describe("outputs", () => {
   });
 });
 
+/** A memory of JavaScript's, of at most so many pages. */
+function pagesOf(most: number): WasmMemory & { grown: number } {
+  let pages = 1;
+  const memory = {
+    buffer: new ArrayBuffer(65536),
+    grown: 0,
+    grow(more: number) {
+      if (pages + more > most) throw new RangeError("no room");
+      pages += more;
+      memory.buffer = new ArrayBuffer(pages * 65536);
+      memory.grown += 1;
+      return pages - more;
+    },
+  };
+  return memory;
+}
+
+describe("growth", () => {
+  test("is of an eighth at least, so that many small tensors cost few growths", () => {
+    const pages = pagesOf(1000);
+    const memory = new CoreMemory(pages);
+    for (let i = 0; i < 500; i++) memory.take(65536);
+    expect(pages.grown).toBeLessThan(60);
+    expect(memory.use.total).toBeLessThan(1.2 * 500 * 65536);
+  });
+
+  test("takes what is left where there is no room for so much", () => {
+    const memory = new CoreMemory(pagesOf(100));
+    memory.take(95 * 65536);
+    for (let i = 0; i < 4; i++) memory.take(65536);
+    expect(memory.use.total).toBe(100 * 65536);
+    expect(() => memory.take(1)).toThrow(/the core's memory/);
+    expect(memory.use).toEqual({ total: 100 * 65536, allocated: 99 * 65536, scratch: 0 });
+  });
+});
+
 describe("the list of free blocks", () => {
   test("never hands out the same byte twice and forgets none (10,000 random steps)", () => {
-    let pages = 1;
-    let buffer = new ArrayBuffer(65536);
-    const memory = new CoreMemory({
-      get buffer() {
-        return buffer;
-      },
-      grow(more: number) {
-        pages += more;
-        buffer = new ArrayBuffer(pages * 65536);
-        return pages - more;
-      },
-    });
+    const memory = new CoreMemory(pagesOf(Infinity));
     const random = randomStream(1);
     const live: { start: number; bytes: number }[] = [];
     for (let step = 0; step < 10_000; step++) {
