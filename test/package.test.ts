@@ -278,7 +278,7 @@ describe("a program of a consumer in TypeScript, without the types of Node or of
     const below = join(project, `${moduleResolution}-${file.split(".")[1]}`);
     mkdirSync(below, { recursive: true });
     const program = `
-import { crossEntropyLoss, type Reduction, type Tensor } from "perdida";
+import { allocate, crossEntropyLoss, ctcGreedyDecode, type Reduction, type Tensor, tensor } from "perdida";
 import { tfLoss } from "perdida/tfjs";
 import * as js from "perdida/js";
 import * as slim from "perdida/slim";
@@ -291,6 +291,9 @@ export const adapter: Function = tfLoss;
 grads.nothing;
 // @ts-expect-error: no such reduction
 crossEntropyLoss([[1, 2, 3]], [2], { reduction: "average" });
+// a rank that is written out is known
+export const one: number[] = ctcGreedyDecode(tensor(new Float32Array(12), [4, 3])).labels;
+export const two: number[] | undefined = ctcGreedyDecode(allocate([1, 4, 3]))[0]?.labels;
 export function reduced(reduction: Reduction): number | Tensor {
   // @ts-expect-error: it may be a tensor
   crossEntropyLoss([[1, 2, 3]], [2], { reduction }).toFixed();

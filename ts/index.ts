@@ -24,5 +24,5 @@ export { type Nearest, type NearestOptions, nearest } from "./losses/vectors/nea
 export * from "./losses/vectors.js";
 export type { MemoryUse } from "./runtime/memory.js";
 export type { ResponseLike, WasmModule } from "./runtime/platform.js";
-export { AllocatedTensor, allocate, tensor } from "./tensor.js";
+export { AllocatedTensor, type Axes, allocate, tensor } from "./tensor.js";
 export type * from "./types.js";

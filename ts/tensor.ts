@@ -5,6 +5,9 @@ import { floats, isTyped, readShape, sizeOf } from "./input.js";
 import { ADDRESS } from "./runtime/lodging.js";
 import type { DType, FloatArray, Tensor, TypedArray } from "./types.js";
 
+/** The lengths of the axes; written out, `[4, 3]`, their number is part of the type. */
+export type Axes = readonly number[] | [];
+
 /**
  * Joins numbers and a shape. Nothing is copied: the tensor's `data` is the array that came in.
  *
@@ -18,7 +21,10 @@ import type { DType, FloatArray, Tensor, TypedArray } from "./types.js";
  * console.log(softmax(x).shape); // [2, 2]
  * ```
  */
-export function tensor<A extends TypedArray>(data: A, shape: readonly number[]): Tensor<A> {
+export function tensor<A extends TypedArray, S extends Axes = readonly number[]>(
+  data: A,
+  shape: S,
+): Tensor<A, Readonly<S>> {
   if (!isTyped(data)) wrongType("tensor", "data", data, "a typed array");
   readLengths("tensor", shape);
   if (sizeOf(shape) !== data.length)
@@ -40,15 +46,19 @@ function inArray(dtype: DType, length: number): Lodging {
 }
 
 /** A tensor in the core's memory: see {@link allocate}. */
-export class AllocatedTensor<A extends FloatArray = FloatArray> implements Tensor<A> {
+export class AllocatedTensor<
+  A extends FloatArray = FloatArray,
+  S extends readonly number[] = readonly number[],
+> implements Tensor<A, S>
+{
   #lodging: Lodging | undefined;
   /** The lengths of the axes. */
-  declare readonly shape: readonly number[];
+  declare readonly shape: S;
   /** The precision. */
   declare readonly dtype: DType;
 
   /** @internal */
-  constructor(shape: readonly number[], dtype: DType) {
+  constructor(shape: S, dtype: DType) {
     const length = sizeOf(shape);
     // they say how much of the memory is this tensor's, so they stay as they are
     Object.defineProperties(this, {
@@ -107,12 +117,21 @@ export class AllocatedTensor<A extends FloatArray = FloatArray> implements Tenso
  * x.dispose();
  * ```
  */
-export function allocate(shape: readonly number[], dtype?: "float32"): AllocatedTensor<Float32Array>;
-export function allocate(shape: readonly number[], dtype: "float64"): AllocatedTensor<Float64Array>;
-export function allocate(shape: readonly number[], dtype?: DType): AllocatedTensor;
-export function allocate(shape: readonly number[], dtype: DType = "float32"): AllocatedTensor {
+export function allocate<S extends Axes>(
+  shape: S,
+  dtype?: "float32",
+): AllocatedTensor<Float32Array, Readonly<S>>;
+export function allocate<S extends Axes>(
+  shape: S,
+  dtype: "float64",
+): AllocatedTensor<Float64Array, Readonly<S>>;
+export function allocate<S extends Axes>(shape: S, dtype?: DType): AllocatedTensor<FloatArray, Readonly<S>>;
+export function allocate<S extends Axes>(
+  shape: S,
+  dtype: DType = "float32",
+): AllocatedTensor<FloatArray, Readonly<S>> {
   const axes = readLengths("allocate", shape);
   checkChoice("allocate", "dtype", dtype, ["float32", "float64"]);
   // it does not change afterwards
-  return new AllocatedTensor(Object.freeze(axes), dtype);
+  return new AllocatedTensor(Object.freeze(axes) as Readonly<S>, dtype);
 }

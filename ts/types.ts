@@ -21,15 +21,15 @@ export type DType = "float32" | "float64";
 /** Nested arrays of numbers, `[[1, 2], [3, 4]]`; the innermost may be typed arrays. */
 export type Nested = readonly number[] | readonly TypedArray[] | readonly Nested[];
 
-/** Numbers and the shape they stand in, row by row (the last axis is contiguous). */
-export interface Tensor<A extends TypedArray = FloatArray> {
+/** Numbers and the shape `S` they stand in, row by row (the last axis is contiguous). */
+export interface Tensor<A extends TypedArray = FloatArray, S extends readonly number[] = readonly number[]> {
   readonly data: A;
-  readonly shape: readonly number[];
+  readonly shape: S;
 }
 
-/** A tensor of which others call the shape `dims`, as onnxruntime does. */
+/** A tensor of which others call the shape `dims`, as onnxruntime does; its types allow text for data, which is refused. */
 export interface DimsTensor {
-  readonly data: TypedArray;
+  readonly data: TypedArray | readonly string[];
   readonly dims: readonly number[];
 }
 

@@ -8,7 +8,7 @@ import type { Platform, Result } from "./platform.js";
 import { project, TOOLS } from "./workshop.js";
 
 const PROGRAM = `
-import { allocate, crossEntropyLoss, ready, type Reduction, type Tensor } from "perdida";
+import { allocate, crossEntropyLoss, ctcGreedyDecode, ready, type Reduction, type Tensor, tensor } from "perdida";
 import * as js from "perdida/js";
 import * as slim from "perdida/slim";
 import { tfLoss } from "perdida/tfjs";
@@ -25,6 +25,9 @@ export async function start(bytes: Uint8Array): Promise<string> {
 grads.nothing;
 // @ts-expect-error: no such reduction
 crossEntropyLoss([[1, 2, 3]], [2], { reduction: "average" });
+// a rank that is written out is known
+export const one: number[] = ctcGreedyDecode(tensor(new Float32Array(12), [4, 3])).labels;
+export const two: number[] | undefined = ctcGreedyDecode(allocate([1, 4, 3]))[0]?.labels;
 export function reduced(reduction: Reduction): number | Tensor {
   // @ts-expect-error: it may be a tensor
   crossEntropyLoss([[1, 2, 3]], [2], { reduction }).toFixed();
