@@ -36,7 +36,10 @@ export interface ContinuousOptions {
   starts?: number | undefined;
   /** How many times the energy is asked for, at most, from each start. Default 200. */
   steps?: number | undefined;
-  /** Where answers may lie: [low, high] for all coordinates, or one pair for each. Infinities are allowed. Default: anywhere. */
+  /**
+   * Where answers may lie: [low, high] for all coordinates, or one pair for each. Infinities are allowed. Default: anywhere; but unless all
+   * bounds are finite the searches start no farther from the correct answer than `epsilon + max(10 epsilon, 5)`.
+   */
   bounds?: readonly [number, number] | readonly (readonly [number, number])[] | undefined;
   /** Where the random numbers start: the same seed, the same answer. Default 0. */
   seed?: number | undefined;
@@ -387,7 +390,7 @@ function readAnswer(answer: Input): { operand: Operand; rows: number; size: numb
 /**
  * The most offending incorrect answer where answers are continuous: the answer of lowest energy at least `epsilon` away from the
  * correct one. It is searched for by descent from several starts, with the caller's energy and gradient, so it is the lowest
- * answer that those lead to: more starts find more. Where the energy is lowest inside of the ball, the answer is on its surface.
+ * answer that those lead to: more starts find more, and bounds in the scale of the answers. Where the energy is lowest inside of the ball, the answer is on its surface.
  *
  * - `energy`: `(y) => ({ value, grad })` for one answer y, a Float64Array of its D coordinates. With `batch: true` it is asked
  *   for the answers of all searches of a round at once: `({ data, shape: [M, D] }, samples) => ({ value: [M], grad: [M, D] })`.
@@ -419,6 +422,16 @@ export function mostOffendingContinuous(
   answer: number | readonly number[] | TypedArray,
   options: ContinuousOptions & { batch: true },
 ): ContinuousOffender;
+export function mostOffendingContinuous(
+  energy: EnergyOfAnswer,
+  answer: readonly (readonly number[])[] | readonly TypedArray[],
+  options?: ContinuousOptions & { batch?: false | undefined },
+): ContinuousOffenders;
+export function mostOffendingContinuous(
+  energy: EnergyOfAnswers,
+  answer: readonly (readonly number[])[] | readonly TypedArray[],
+  options: ContinuousOptions & { batch: true },
+): ContinuousOffenders;
 export function mostOffendingContinuous(
   energy: EnergyOfAnswer,
   answer: Input,
