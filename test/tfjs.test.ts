@@ -385,7 +385,7 @@ test("arguments that are something else", () => {
   );
   expect(() => tfCtcLoss(tf, { padValue: "0" } as object)).toThrow(/padValue is "0", expected a number/);
   expect(() => mseLoss(tf.zeros([2]) as unknown as number[], [0, 0])).toThrow(
-    "mseLoss: input is a tf.Tensor, expected its numbers (await tensor.data()), or the loss from perdida/tfjs",
+    "mseLoss: input is a tf.Tensor, expected { data: await x.data(), shape: x.shape }, or the loss from perdida/tfjs",
   );
   // what is wrong with the shapes is said in the terms of the loss
   expect(() => tfLoss(tf, crossEntropyLoss)(tf.zeros([3, 1]), tf.zeros([2, 4]))).toThrow(code("SHAPE"));

@@ -171,7 +171,7 @@ export function readOperand(where: string, name: string, value: unknown): Operan
         where,
         name,
         "a tf.Tensor",
-        "its numbers (await tensor.data()), or the loss from perdida/tfjs",
+        "{ data: await x.data(), shape: x.shape }, or the loss from perdida/tfjs",
       );
     }
   }

@@ -319,8 +319,7 @@ describe("what is no loss, or no functional, is refused and changes nothing", ()
     const f = lossFunctional().add([1, 2]);
     const before = told(f);
     expectRefusal(() => f.merge(json as never), code, `lossFunctional.merge: json${words}`);
-    // merging is all that `from` does
-    expectRefusal(() => lossFunctional.from(json as never), code, `lossFunctional.merge: json${words}`);
+    expectRefusal(() => lossFunctional.from(json as never), code, `lossFunctional.from: json${words}`);
     expect(told(f)).toEqual(before);
   });
 

@@ -194,7 +194,14 @@ export function readSequences(call: Call, wildcard = false): Read {
         const expected = `a class index in [0, ${classes})${wildcard ? ' or "*"' : ""}`;
         label = readWhole("LABEL", where, "targets", label, classes, expected, place);
         if (label === blank)
-          fail("LABEL", where, "targets", `the blank (${blank})`, `${expected} that is not the blank`, place);
+          fail(
+            "LABEL",
+            where,
+            "targets",
+            `the blank (${blank})`,
+            `${expected} that is not the blank (padding: targetLengths)`,
+            place,
+          );
       }
       if (own) targets[n * labels + i] = label as number;
     }

@@ -72,10 +72,12 @@ export class LossFunctional<W = unknown, G = unknown> {
 
   /** Takes all samples of another, or of its JSON form. The other stays as it is; its regulariser is not taken. Gives itself back. */
   merge(other: LossFunctional<never, unknown> | LossFunctionalJson): this {
-    const { count, units, nan, positive, negative } = read(
-      `${WHERE}.merge`,
-      other instanceof LossFunctional ? other.toJSON() : other,
-    );
+    return this.take(`${WHERE}.merge`, other instanceof LossFunctional ? other.toJSON() : other);
+  }
+
+  /** @internal Takes all samples of a JSON form. */
+  take(where: string, json: LossFunctionalJson): this {
+    const { count, units, nan, positive, negative } = read(where, json);
     this.#sum.addUnits(units);
     this.#sum.nan += nan;
     this.#sum.positive += positive;
@@ -238,7 +240,8 @@ export const lossFunctional: {
   <W, G>(options?: FunctionalOptions<W, G>) => new LossFunctional<W, G>(options),
   {
     from<W, G>(json: LossFunctionalJson | string, options?: FunctionalOptions<W, G>): LossFunctional<W, G> {
-      return new LossFunctional<W, G>(options).merge(typeof json === "string" ? parsed(json) : json);
+      const form = typeof json === "string" ? parsed(json) : json;
+      return new LossFunctional<W, G>(options).take(`${WHERE}.from`, form);
     },
   },
 );
