@@ -36,7 +36,7 @@ export interface DimsTensor {
 /**
  * What a loss takes for an input: a number, a typed array (one axis), nested arrays, or `{ data, shape }` or
  * `{ data, dims }`. Float32Arrays are computed in single precision; as soon as a Float64Array or plain numbers take part,
- * in double precision. Arrays of integers go with either.
+ * in double precision. Arrays of integers go with either; labels, answers and options choose nothing.
  */
 export type Input = number | TypedArray | Nested | Tensor<TypedArray> | DimsTensor;
 
@@ -59,7 +59,7 @@ export interface CommonOptions<G extends string = string, R extends string = nev
   wrt?: readonly G[] | undefined;
   /**
    * Arrays to write into, so that nothing is allocated. They may live in the core's memory ({@link allocate}), and may be the inputs or
-   * overlap them: what is computed is what comes of the inputs as they were.
+   * overlap them: what is computed is what comes of the inputs as they were. It takes the place of what they held; nothing is added up.
    */
   out?:
     | { value?: Output | undefined; grads?: { readonly [name in G]?: Output | undefined } | undefined }
