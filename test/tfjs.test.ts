@@ -19,6 +19,7 @@ import {
 } from "../ts/index.js";
 import { tfCtcLoss, tfLoss } from "../ts/tfjs.js";
 import { expectClose, expectSameBits } from "./support/close.js";
+import { expectRefusal } from "./support/refusal.js";
 
 const BACKENDS = ["cpu", "wasm"] as const;
 
@@ -288,7 +289,7 @@ describe.each(BACKENDS)("on the %s backend", (backend) => {
       model.add(
         layers.layers.dense({
           units: 8,
-          inputShape: [null as unknown as number, K],
+          inputShape: [null, K],
           activation: "tanh",
           kernelInitializer,
         }),
@@ -322,11 +323,126 @@ describe.each(BACKENDS)("on the %s backend", (backend) => {
         "tfCtcLoss: yTrue[1][1] is 2 behind padding, expected padding (-1) up to the end",
       );
       expect(() => loss(tf.tensor2d([1, 2, 1, 7, 1, 1, 1, 1], [4, 2]), x)).toThrow(
-        /ctcLoss: targets\[1\]\[1\] is 7/,
+        "tfCtcLoss: yTrue[1][1] is 7, expected a class index in [0, 4), or padding: padValue, which is -1",
       );
-      expect(() => tfCtcLoss(tf, { blnk: 1 } as object)).toThrow(
-        expect.objectContaining({ code: "UNKNOWN_OPTION" }),
+      x.dispose();
+    });
+
+    test("says what padding is where there is a label that is none", () => {
+      const loss = tfCtcLoss(tf);
+      const x = tf.tensor3d(logits, [batch, T, K]);
+      const blank = "is the blank (0), expected a class index in [0, 4) that is not the blank";
+      const labels = tf.tensor2d(padded(0), [batch, 3], "int32");
+      expectRefusal(
+        () => loss(labels, x),
+        "LABEL",
+        `tfCtcLoss: yTrue[1][1] ${blank}, or padding: padValue, which is -1`,
       );
+      expectRefusal(
+        () => loss(tf.oneHot(labels, K), x),
+        "LABEL",
+        `tfCtcLoss: yTrue[1][1] ${blank}, or padding: a row of zeros (tf.oneHot of -1)`,
+      );
+      expectRefusal(
+        () => loss(padded(0), x),
+        "LABEL",
+        `tfCtcLoss: yTrue[1][1] ${blank}; arrays are ragged, not padded`,
+      );
+      expect(() => loss(labels, x, { targetLengths: [3, 2, 0, 2] })).toThrow(
+        expect.objectContaining({ argument: "yTrue", message: `tfCtcLoss: yTrue[1][1] ${blank}` }),
+      );
+      x.dispose();
+    });
+
+    test("names its own arguments where ctcLoss refuses", () => {
+      const x = tf.tensor3d(logits, [batch, T, K]);
+      expectRefusal(
+        () => tfCtcLoss(tf, { blank: 4 })(targets, x),
+        "NUMBER",
+        "tfCtcLoss: blank is 4, expected a class index in [0, 4)",
+      );
+      expectRefusal(
+        () => tfCtcLoss(tf)(targets, x, { inputLengths: [9, 9, 9, 10] }),
+        "LENGTH",
+        "tfCtcLoss: inputLengths[3] is 10, expected a whole number in [0, 9]",
+      );
+      expectRefusal(() => tfCtcLoss(tf)([], tf.zeros([0, T, 0])), "SHAPE", "tfCtcLoss: yPred is of shape");
+      x.dispose();
+    });
+
+    test("refuses lengths that it would pass over", () => {
+      const x = tf.tensor3d(logits, [batch, T, K]);
+      const loss = (lengths: unknown): unknown => tfCtcLoss(tf)(targets, x, lengths as object);
+      expectRefusal(
+        () => loss({ inputlengths: [1, 1, 1, 1] }),
+        "UNKNOWN_OPTION",
+        "tfCtcLoss: inputlengths is no option, expected one of inputLengths, targetLengths; did you mean inputLengths?",
+      );
+      const others: [unknown, string][] = [
+        [[9, 9, 9, 9], "an array of 4"],
+        [Int32Array.of(9, 9, 9, 9), "a Int32Array of 4"],
+        [tf.tensor1d([9, 9, 9, 9]), "a tf.Tensor"],
+        [new Map([["inputLengths", [9, 9, 9, 9]]]), "an object"],
+        [9, "9"],
+        [null, "null"],
+      ];
+      for (const [other, words] of others)
+        expectRefusal(
+          () => loss(other),
+          "TYPE",
+          `tfCtcLoss: lengths is ${words}, expected { inputLengths, targetLengths }`,
+        );
+      for (const none of [undefined, {}, { inputLengths: undefined }]) expect(() => loss(none)).not.toThrow();
+      x.dispose();
+    });
+
+    test("model.fit, trainOnBatch and evaluate of a model of fixed T, with the loss as a metric", async () => {
+      const x = tf.tensor3d(logits, [batch, T, K]);
+      // such a model wants as many rows of labels as it has steps
+      const rows = targets.map((labels) => Array.from({ length: T }, (_, t) => labels[t] ?? -1));
+      const y = tf.oneHot(tf.tensor2d(rows, [batch, T], "int32"), K);
+      const loss = tfCtcLoss(tf);
+      const model = layers.sequential();
+      model.add(layers.layers.dense({ units: K, inputShape: [T, K], kernelInitializer: "identity" }));
+      model.compile({ optimizer: tf.train.sgd(0), loss, metrics: [loss] });
+      const expected = [direct().value, direct().value];
+      const fit = { epochs: 1, batchSize: batch, verbose: 0 } as const;
+      const { history } = await model.fit(x, y, { ...fit, validationData: [x, y] });
+      for (const values of Object.values(history))
+        expectClose(values as number[], [expected[0] as number], 1e-5, "loss");
+      expect(Object.keys(history)).toHaveLength(4);
+      expectClose((await model.trainOnBatch(x, y)) as number[], expected, 1e-5, "trainOnBatch");
+      const evaluated = model.evaluate(x, y, { batchSize: batch }) as tf.Scalar[];
+      expectClose(
+        evaluated.map((value) => value.dataSync()[0] as number),
+        expected,
+        1e-5,
+        "evaluate",
+      );
+      model.dispose();
+      tf.dispose([x, y, ...evaluated]);
+    });
+
+    test("learns in a loop of one's own, without a cast", () => {
+      const x = tf.tensor3d(logits, [batch, T, K]);
+      const model = layers.sequential();
+      model.add(layers.layers.dense({ units: K, inputShape: [null, K], kernelInitializer: "identity" }));
+      const inputLengths = [9, 7, 5, 3];
+      const loss = tfCtcLoss(tf);
+      const optimizer = tf.train.adam(0.1);
+      const step = (): number => {
+        const value = optimizer.minimize(
+          () => loss(targets, model.apply(x) as tf.Tensor, { inputLengths }),
+          true,
+        );
+        return (value as tf.Scalar).dataSync()[0] as number;
+      };
+      const first = step();
+      expectClose([first], [direct({ inputLengths }).value], 1e-5, "loss");
+      for (let i = 0; i < 5; i++) step();
+      expect(step()).toBeLessThan(first);
+      model.dispose();
+      optimizer.dispose();
       x.dispose();
     });
   });
@@ -366,6 +482,81 @@ describe.each(BACKENDS)("on the %s backend", (backend) => {
   });
 });
 
+test("a mean or a sum has the type of a scalar, single losses that of a tensor", () => {
+  const model = layers.sequential();
+  const optimizer = "sgd";
+  const y = tf.tensor1d([1, 0], "int32");
+  const x = tf.variable(tf.tensor2d([1, 2, 3, 4], [2, 2]));
+  const scalars: tf.Scalar[] = [
+    tfLoss(tf, crossEntropyLoss)(y, x),
+    tfLoss(tf, crossEntropyLoss, { labelSmoothing: 0.1 })(y, x),
+    tfLoss(tf, crossEntropyLoss, { reduction: "sum" })(y, x),
+    tfLoss(tf, nllLoss, { oneHot: true })(tf.eye(2), x),
+    tfLoss(tf, klDivLoss, { reduction: "batchmean" })(tf.ones([2, 2]), x),
+    tfCtcLoss(tf)([[1]], tf.zeros([1, 2, 3])),
+    tfCtcLoss(tf, { blank: 0 })([[1]], tf.zeros([1, 2, 3])),
+    tfCtcLoss(tf, { reduction: "sum", blank: 1 })([[0]], tf.zeros([1, 2, 3])),
+  ];
+  expect(scalars.map(({ shape }) => shape)).toEqual(scalars.map(() => []));
+  const { value, grads } = tf.variableGrads(() => tfLoss(tf, crossEntropyLoss)(y, x));
+  expect([value.shape, grads[x.name]?.shape]).toEqual([[], [2, 2]]);
+
+  const single = tfLoss(tf, crossEntropyLoss, { reduction: "none" });
+  const singleCtc = tfCtcLoss(tf, { reduction: "none" });
+  const tensors: tf.Tensor[] = [single(y, x), singleCtc([[1], [2]], tf.zeros([2, 2, 3]))];
+  expect(tensors.map(({ shape }) => shape)).toEqual([[2], [2]]);
+  // @ts-expect-error: no scalar
+  expect(() => tf.variableGrads(() => single(y, x))).toThrow();
+  // @ts-expect-error: no scalar
+  const notScalar: tf.Scalar = singleCtc([[1]], tf.zeros([1, 2, 3]));
+  // which it is, is not known here
+  const either: tf.Tensor = tfLoss(tf, l1Loss, { reduction: "mean" as "mean" | "none" })(y, y);
+  tf.dispose([...scalars, ...tensors, notScalar, either, value, grads]);
+
+  // @ts-expect-error: no such reduction
+  expect(() => tfLoss(tf, crossEntropyLoss, { reduction: "batchmean" })(y, x)).toThrow();
+  // @ts-expect-error: no such reduction
+  expect(() => tfCtcLoss(tf, { reduction: "batchmean" })).toThrow();
+  // @ts-expect-error: no such option
+  tfLoss(tf, crossEntropyLoss, { labelSmothing: 1 });
+
+  model.add(layers.layers.dense({ units: 2, inputShape: [2] }));
+  model.compile({ optimizer, loss: tfLoss(tf, crossEntropyLoss) });
+  model.compile({ optimizer, loss: single });
+  model.compile({ optimizer, loss: tfCtcLoss(tf) });
+  model.compile({ optimizer, loss: tfCtcLoss(tf, { reduction: "none" }) });
+  model.dispose();
+  tf.dispose([x, y]);
+});
+
+test("taken for the loss itself, they say how it is made", () => {
+  const tensors = [tf.zeros([1]), tf.zeros([1])] as const;
+  const call = (f: unknown): unknown => (f as (...given: unknown[]) => unknown)(...tensors);
+  const expected = 'tf is a tf.Tensor, expected TensorFlow.js: import * as tf from "@tensorflow/tfjs"';
+  expectRefusal(() => call(tfCtcLoss), "TYPE", `tfCtcLoss: ${expected}; tfCtcLoss(tf) makes the loss`);
+  expectRefusal(() => call(tfLoss), "TYPE", `tfLoss: ${expected}; tfLoss(tf, loss) makes the loss`);
+  tf.dispose([...tensors]);
+});
+
+test("tfCtcLoss refuses its options before the first batch", () => {
+  const refused: [object | null, string, string][] = [
+    [{ reduction: "avg" }, "OPTION", 'reduction is "avg", expected "none" or "mean" or "sum"'],
+    [{ blank: "0" }, "TYPE", 'blank is "0", expected a whole number from 0 on'],
+    [{ blank: -1 }, "NUMBER", "blank is -1, expected a whole number from 0 on"],
+    [{ zeroInfinity: 1 }, "TYPE", "zeroInfinity is 1, expected true or false"],
+    [{ padValue: "0" }, "TYPE", 'padValue is "0", expected a number'],
+    [
+      { blnk: 1 },
+      "UNKNOWN_OPTION",
+      "blnk is no option, expected one of blank, padValue, zeroInfinity, reduction; did you mean blank?",
+    ],
+    [{ inputLengths: [1] }, "UNKNOWN_OPTION", "inputLengths is no option"],
+    [null, "TYPE", "options is null, expected an object"],
+  ];
+  for (const [options, code, message] of refused)
+    expectRefusal(() => tfCtcLoss(tf, options as object), code, `tfCtcLoss: ${message}`);
+});
+
 test("arguments that are something else", () => {
   const code = (code: string): unknown => expect.objectContaining({ code });
   expect(() => tfLoss({} as typeof tf, crossEntropyLoss)).toThrow(code("TYPE"));
@@ -383,7 +574,6 @@ test("arguments that are something else", () => {
   expect(() => tfLoss(tf, crossEntropyLoss, { oneHot: 1 } as object)).toThrow(
     /oneHot is 1, expected true or false/,
   );
-  expect(() => tfCtcLoss(tf, { padValue: "0" } as object)).toThrow(/padValue is "0", expected a number/);
   expect(() => mseLoss(tf.zeros([2]) as unknown as number[], [0, 0])).toThrow(
     "mseLoss: input is a tf.Tensor, expected { data: await x.data(), shape: x.shape }, or the loss from perdida/tfjs",
   );

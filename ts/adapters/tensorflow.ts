@@ -3,9 +3,10 @@
  * back where its tape finds them. What is used of TensorFlow.js is described here by its shape, so that neither this library
  * nor its declarations ask for it to be installed.
  */
-import { describe, fail, shapeText } from "../errors.js";
+import { type Details, describe, fail, isRecord, shapeText } from "../errors.js";
 import { isTyped, sizeOf } from "../input.js";
 import { ctcLoss } from "../losses/ctc.js";
+import { anything, choice, flag, number, readOptions } from "../options.js";
 import type { Input, Reduction, Tensor, TypedArray } from "../types.js";
 
 /** What is used of a `tf.Tensor`. */
@@ -15,11 +16,16 @@ export interface TensorFlowTensor {
   dataSync(): TypedArray;
 }
 
-/** What is used of TensorFlow.js: `import * as tf from "@tensorflow/tfjs"`, or `"@tensorflow/tfjs-core"`. */
-export interface TensorFlow<T extends TensorFlowTensor> {
+/**
+ * What is used of TensorFlow.js: `import * as tf from "@tensorflow/tfjs"`, or `"@tensorflow/tfjs-core"`. `T` is its `tf.Tensor`, `S`
+ * its `tf.Scalar`.
+ */
+export interface TensorFlow<T extends TensorFlowTensor, S extends T = T> {
   customGrad(f: () => { value: T; gradFunc: (dy: T) => T[] }): (...inputs: T[]) => T;
   tensor(values: Float32Array, shape: number[], dtype: "float32"): T;
   mul(a: T, b: T): T;
+  /** Never called: it is here for its type, which is what `optimizer.minimize` asks of a loss. */
+  scalar(value: number): S;
 }
 
 /** A loss of two inputs, of which the first is what a model predicts: any of this library's, or one that behaves like them. */
@@ -40,10 +46,11 @@ export interface TfLossOptions {
   oneHot?: boolean | undefined;
 }
 
-/** The options of a loss that are left to the caller: the others {@link tfLoss} sets itself. */
-type Left<O> = Partial<Omit<O, "upstream" | "wrt" | "out" | "reduction">> & {
-  reduction?: Reduction | (O extends { reduction?: infer R } ? R : never) | undefined;
-};
+/** The options of a loss that are left to the caller, but for the reduction: the others {@link tfLoss} sets itself. */
+type Left<O> = Partial<Omit<O, "upstream" | "wrt" | "out" | "reduction">>;
+
+/** The reductions of a loss, which may have some of its own. */
+type ReductionOf<O> = Reduction | (O extends { reduction?: infer R } ? NonNullable<R> : never);
 
 /** The gradient with respect to the prediction: the first of the gradients, which stand in the order of the inputs. */
 interface Answer {
@@ -58,7 +65,7 @@ type Ask = (input: Tensor<TypedArray>, upstream: TypedArray | undefined) => Answ
  * Makes a loss of this library one of TensorFlow.js's: `(yTrue, yPred) => tf.Tensor`, differentiable with respect to `yPred`.
  *
  * It goes where TensorFlow.js takes a loss, `model.compile({ loss })`, and into loops of one's own
- * (`optimizer.minimize(() => loss(yTrue, yPred))`).
+ * (`optimizer.minimize(() => loss(yTrue, model.apply(x) as tf.Tensor))`).
  *
  * - `yPred`: the loss's first input (`input`, `embeddings`, ...). Where the loss takes logits, so does this: the model's last
  *   layer has no softmax or sigmoid then.
@@ -86,12 +93,17 @@ type Ask = (input: Tensor<TypedArray>, upstream: TypedArray | undefined) => Answ
  * await model.fit(tf.randomNormal([8, 4]), tf.oneHot([0, 1, 2, 0, 1, 2, 0, 1], 3));
  * ```
  */
-export function tfLoss<T extends TensorFlowTensor, O extends object>(
-  tf: TensorFlow<T>,
+export function tfLoss<
+  T extends TensorFlowTensor,
+  O extends object,
+  S extends T = T,
+  R extends ReductionOf<O> = "mean",
+>(
+  tf: TensorFlow<T, S>,
   loss: DifferentiableLoss<O>,
-  options?: Left<O> & TfLossOptions,
-): (yTrue: T | Input, yPred: T) => T {
-  checkTensorFlow("tfLoss", tf);
+  options?: Left<O> & TfLossOptions & { reduction?: R | undefined },
+): (yTrue: T | Input, yPred: T) => R extends "none" ? T : S {
+  checkTensorFlow("tfLoss", tf, "tfLoss(tf, loss)");
   if (typeof loss?.valueAndGrad !== "function") {
     fail("TYPE", "tfLoss", "loss", describe(loss), "a loss, which has valueAndGrad");
   }
@@ -111,7 +123,7 @@ export function tfLoss<T extends TensorFlowTensor, O extends object>(
   let first: string | undefined;
   return (yTrue, yPred) => {
     checkTensor("tfLoss", "yPred", yPred);
-    let target: Input = isTensor(yTrue) ? read(yTrue) : yTrue;
+    let target = plain(yTrue) as Input;
     if (oneHot) target = indices(target);
     const ask: Ask = (input, upstream) => {
       const call = (given: Input): ReturnType<DifferentiableLoss<O>["valueAndGrad"]> =>
@@ -129,7 +141,7 @@ export function tfLoss<T extends TensorFlowTensor, O extends object>(
 }
 
 /** Options of {@link tfCtcLoss}. */
-export interface TfCtcOptions {
+export interface TfCtcOptions<R extends Reduction = Reduction> {
   /** The class that stands for "no label". Default 0. */
   blank?: number | undefined;
   /** What fills `yTrue` behind the labels. Default -1. */
@@ -137,8 +149,16 @@ export interface TfCtcOptions {
   /** Whether targets longer than the input can emit have loss 0 and gradient 0 instead of Infinity and NaN. Default false. */
   zeroInfinity?: boolean | undefined;
   /** `"mean"` (default; each loss over its target's length first, as PyTorch), `"sum"`, or `"none"` for one loss per sample. */
-  reduction?: Reduction | undefined;
+  reduction?: R | undefined;
 }
+
+/** How they are read: all that can be told of them is told before the first batch. */
+const OPTIONS = {
+  blank: /* @__PURE__ */ number(0, { least: 0, integer: true }),
+  padValue: /* @__PURE__ */ number(-1),
+  zeroInfinity: /* @__PURE__ */ flag(false),
+  reduction: /* @__PURE__ */ choice<Reduction>("mean", ["none", "mean", "sum"]),
+};
 
 /** The lengths of one batch, [N] each. */
 export interface TfCtcLengths<T> {
@@ -147,6 +167,9 @@ export interface TfCtcLengths<T> {
   /** How many labels of each target count. Default: those before the first `padValue`. */
   targetLengths?: T | Input | undefined;
 }
+
+// ctcLoss looks at them itself
+const LENGTHS = { inputLengths: /* @__PURE__ */ anything(), targetLengths: /* @__PURE__ */ anything() };
 
 /**
  * Connectionist temporal classification for TensorFlow.js: `(yTrue, yPred, lengths?) => tf.Tensor`, differentiable with respect
@@ -157,14 +180,16 @@ export interface TfCtcLengths<T> {
  *   labels; one-hot rows [N, S, C], filled up with rows of zeros; or ragged arrays, `[[3, 1], [4]]`. `model.fit` asks for one-hot:
  *   it refuses a `yTrue` whose axes are not as many as, or known and other than, the output's. No gradient flows to it.
  * - `lengths`: `{ inputLengths, targetLengths }`, for samples that end before T (what stands behind is never read), in
- *   loops of one's own: `optimizer.minimize(() => loss(labels, model.apply(x), { inputLengths }))`. `model.fit` passes none:
- *   there every sample has T steps, and a model learns to give the blank in what was filled up.
+ *   loops of one's own: `optimizer.minimize(() => loss(labels, model.apply(x) as tf.Tensor, { inputLengths }))`. They count
+ *   steps of `yPred`: those of the input divided by the model's strides. `model.fit` passes none: there every sample has T
+ *   steps, and a model learns to give the blank in what was filled up.
  *
  * Gives a scalar, or with reduction `"none"` one loss per sample, [N]; see {@link tfLoss}, which this does as well.
  *
  * @param tf TensorFlow.js
  * @param options of the loss
- * @throws TypeError `TYPE` where `tf` is something else; RangeError `RANK`, `SHAPE`, `LABEL`; what `ctcLoss` throws
+ * @throws TypeError `TYPE` where `tf` is something else, `TYPE`, `OPTION`, `UNKNOWN_OPTION` for options, at once; the loss:
+ * RangeError `RANK`, `SHAPE`, `LABEL`; TypeError `TYPE`, `UNKNOWN_OPTION` for lengths; what `ctcLoss` throws
  * @see Graves et al., Connectionist Temporal Classification, 2006
  * @example
  * ```ts
@@ -175,56 +200,66 @@ export interface TfCtcLengths<T> {
  * await model.fit(tf.randomNormal([2, 20, 88]), tf.oneHot([[3, 1, 4], [1, 5, 9]], 11));
  * ```
  */
-export function tfCtcLoss<T extends TensorFlowTensor>(
-  tf: TensorFlow<T>,
-  options: TfCtcOptions = {},
+export function tfCtcLoss<T extends TensorFlowTensor, S extends T = T, R extends Reduction = "mean">(
+  tf: TensorFlow<T, S>,
+  options?: TfCtcOptions<R>,
 ): (
   yTrue: T | Input | readonly (readonly number[] | Int32Array)[],
   yPred: T,
   lengths?: TfCtcLengths<T>,
-) => T {
-  checkTensorFlow("tfCtcLoss", tf);
-  const { padValue = -1, ...own } = options;
-  if (typeof padValue !== "number") fail("TYPE", "tfCtcLoss", "padValue", describe(padValue), "a number");
-  for (const name in own) {
-    if (!["blank", "zeroInfinity", "reduction"].includes(name)) {
-      fail(
-        "UNKNOWN_OPTION",
-        "tfCtcLoss",
-        name,
-        "no option",
-        "one of blank, padValue, zeroInfinity, reduction",
-      );
-    }
-  }
+) => R extends "none" ? T : S {
+  checkTensorFlow("tfCtcLoss", tf, "tfCtcLoss(tf)");
+  const { padValue, ...own } = readOptions("tfCtcLoss", OPTIONS, options);
   return (yTrue, yPred, lengths = {}) => {
     checkTensor("tfCtcLoss", "yPred", yPred);
     if (yPred.shape.length !== 3)
       fail("RANK", "tfCtcLoss", "yPred", `of shape ${shapeText(yPred.shape)}`, "[N, T, C]");
-    const given = isTensor(yTrue) ? read(yTrue) : yTrue;
-    const inputLengths = isTensor(lengths.inputLengths) ? read(lengths.inputLengths) : lengths.inputLengths;
-    const targetLengths = isTensor(lengths.targetLengths)
-      ? read(lengths.targetLengths)
-      : lengths.targetLengths;
-    const [targets, counted] = isShaped(given)
+    if (!isRecord(lengths) || isTensor(lengths) || Symbol.iterator in lengths)
+      fail("TYPE", "tfCtcLoss", "lengths", inWords(lengths), "{ inputLengths, targetLengths }");
+    const counts = readOptions("tfCtcLoss", LENGTHS, lengths);
+    const [inputLengths, targetLengths] = [counts.inputLengths, counts.targetLengths].map(plain) as Input[];
+    const given = plain(yTrue);
+    const { targets, counted, padding } = isShaped(given)
       ? sequences(given, yPred.shape, targetLengths === undefined ? padValue : undefined)
-      : [given as Input, undefined];
+      : {
+          targets: given as Input,
+          padding: targetLengths === undefined ? "; arrays are ragged, not padded" : "",
+        };
     const ask: Ask = (input, upstream) => {
-      const { value, grads } = ctcLoss.valueAndGrad(input, targets, {
-        ...own,
-        inputLengths,
-        targetLengths: targetLengths ?? counted,
-        upstream,
-        wrt: ["logits"],
-      });
-      return { value, gradient: grads.logits };
+      try {
+        const { value, grads } = ctcLoss.valueAndGrad(input, targets, {
+          ...own,
+          inputLengths,
+          targetLengths: targetLengths ?? counted,
+          upstream,
+          wrt: ["logits"],
+        });
+        return { value, gradient: grads.logits };
+      } catch (error) {
+        retell(error, padding);
+      }
     };
     return differentiable(tf, "tfCtcLoss", yPred, ask);
   };
 }
 
+/** Throws what `ctcLoss` refused by the names that the caller knows; of a label it adds what padding is: mostly that was meant. */
+function retell(error: unknown, padding: string): never {
+  const { code, argument, received, expected, message } = error as Details & Error;
+  // where in the argument it is stands in the message alone
+  const told = /^ctcLoss: \w+(\S*) is /.exec(message);
+  if (told === null) throw error;
+  const name = argument === "logits" ? "yPred" : argument === "targets" ? "yTrue" : argument;
+  fail(code, "tfCtcLoss", name, received, code === "LABEL" ? expected + padding : expected, told[1]);
+}
+
 /** A node on the tape: the value of a loss, with its gradient with respect to `yPred`. */
-function differentiable<T extends TensorFlowTensor>(tf: TensorFlow<T>, where: string, yPred: T, ask: Ask): T {
+function differentiable<T extends TensorFlowTensor, V extends T>(
+  tf: TensorFlow<T>,
+  where: string,
+  yPred: T,
+  ask: Ask,
+): V {
   // TensorFlow.js has single precision only
   const tensorOf = ({ data, shape }: Tensor): T =>
     tf.tensor(data instanceof Float32Array ? data : Float32Array.from(data), [...shape], "float32");
@@ -242,12 +277,17 @@ function differentiable<T extends TensorFlowTensor>(tf: TensorFlow<T>, where: st
     };
     return { value: tensorOf(reduced ? { data: Float32Array.of(value), shape: [] } : value), gradFunc };
   });
-  return op(yPred);
+  return op(yPred) as V;
 }
 
 /** The numbers of a tensor, without its tape. */
 function read(tensor: TensorFlowTensor): Tensor<TypedArray> {
   return { data: tensor.dataSync(), shape: tensor.shape };
+}
+
+/** A tensor's numbers; anything else as it is. */
+function plain(value: unknown): unknown {
+  return isTensor(value) ? read(value) : value;
 }
 
 function isTensor<T extends TensorFlowTensor>(value: unknown): value is T {
@@ -260,9 +300,15 @@ function isShaped(value: unknown): value is Tensor<TypedArray> {
   );
 }
 
-function checkTensorFlow(where: string, tf: unknown): void {
+function inWords(value: unknown): string {
+  return isTensor(value) ? "a tf.Tensor" : describe(value);
+}
+
+/** `call` is how the loss is made: where it is taken for the loss itself, TensorFlow.js calls it with tensors. */
+function checkTensorFlow(where: string, tf: unknown, call: string): void {
   if (typeof (tf as { customGrad?: unknown } | undefined)?.customGrad !== "function") {
-    fail("TYPE", where, "tf", describe(tf), 'TensorFlow.js: import * as tf from "@tensorflow/tfjs"');
+    const made = isTensor(tf) ? `; ${call} makes the loss` : "";
+    fail("TYPE", where, "tf", inWords(tf), `TensorFlow.js: import * as tf from "@tensorflow/tfjs"${made}`);
   }
 }
 
@@ -312,12 +358,12 @@ function hot(data: TypedArray, start: number, columns: number): number {
   return best;
 }
 
-/** Targets as labels [N, S], and how many count: those before the first that is padding. */
+/** Targets as labels [N, S]; how many count: those before the first that is padding; and what padding is, for a message. */
 function sequences(
   given: Tensor<TypedArray>,
   logits: readonly number[],
   padValue: number | undefined,
-): [targets: Tensor<TypedArray>, lengths: Int32Array | undefined] {
+): { targets: Tensor<TypedArray>; counted: Int32Array | undefined; padding: string } {
   const { shape } = given;
   const [n, s] = shape as [number, number];
   const classes = logits[2] as number;
@@ -336,7 +382,7 @@ function sequences(
     if (padValue !== undefined) pad = -1;
   }
   const targets = { data, shape: [n, s] };
-  if (pad === undefined) return [targets, undefined];
+  if (pad === undefined) return { targets, counted: undefined, padding: "" };
   const lengths = new Int32Array(n);
   for (let i = 0; i < n; i++) {
     let length = 0;
@@ -355,5 +401,6 @@ function sequences(
     }
     lengths[i] = length;
   }
-  return [targets, lengths];
+  const padding = `, or padding: ${oneHot ? "a row of zeros (tf.oneHot of -1)" : `padValue, which is ${pad}`}`;
+  return { targets, counted: lengths, padding };
 }
