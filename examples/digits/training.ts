@@ -40,7 +40,7 @@ export function* train(network: Network, next: () => DigitString, steps: number)
         const before = performance.now();
         const loss = ctcLoss(labels, logits, { inputLengths });
         inLoss = performance.now() - before;
-        return loss as tf.Scalar;
+        return loss;
       },
       true,
       network.variables,

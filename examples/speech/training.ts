@@ -153,7 +153,7 @@ export function* train(
           { inputLengths },
         );
         inLoss = performance.now() - before;
-        return loss as tf.Scalar;
+        return loss;
       },
       true,
       network.variables,

@@ -250,7 +250,9 @@ function retell(error: unknown, padding: string): never {
   const told = /^ctcLoss: \w+(\S*) is /.exec(message);
   if (told === null) throw error;
   const name = argument === "logits" ? "yPred" : argument === "targets" ? "yTrue" : argument;
-  fail(code, "tfCtcLoss", name, received, code === "LABEL" ? expected + padding : expected, told[1]);
+  // the hint of ctcLoss names an option that the caller does not have
+  const own = code === "LABEL" ? expected.replace(/ \(.*/, "") + padding : expected;
+  fail(code, "tfCtcLoss", name, received, own, told[1]);
 }
 
 /** A node on the tape: the value of a loss, with its gradient with respect to `yPred`. */
