@@ -14,6 +14,9 @@ const SHAPES: readonly Shape[] = [
   [64, 4, 16, 10],
 ];
 
+/** A search that asks a language model: its prefixes grow long. */
+const HOOKED: Shape = [1000, 1, 32, 20];
+
 const LAYOUT = { layout: "TNC" } as const;
 
 function over(name: string, [T, N, C, S]: Shape, rest: Partial<Case>, targets: boolean): Case {
@@ -50,4 +53,5 @@ export const cases: readonly Case[] = [
     over("ctcGreedyDecode", shape, { flops: (EXP + 2) * shape[0] * shape[1] * shape[2] }, false),
   ]),
   over("ctcBeamDecode", [100, 1, 32, 20], { options: { ...LAYOUT, beamWidth: 16 } }, false),
+  over("ctcBeamDecode", HOOKED, { options: { ...LAYOUT, beamWidth: 16, extend: () => 0 } }, false),
 ];

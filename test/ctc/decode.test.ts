@@ -186,8 +186,111 @@ describe("beam search", () => {
       extend: (prefix, label) =>
         words.some((word) => word.startsWith([...prefix, label].join())) ? 0 : -Infinity,
       finish: (labels) => (words.includes(labels.join()) ? 0 : -Infinity),
-    }).filter(({ score }) => (score as number) > -Infinity);
+    });
     expect(allowed.map(({ labels }) => labels.join()).sort()).toEqual(words);
+  });
+
+  test("what a hook forbids is never kept, never asked about, and never comes back", () => {
+    const even = [
+      [0, 1, 5],
+      [0, 1, 5],
+    ];
+    const options = { beamWidth: 8, topK: 8 };
+    const found = ctcBeamDecode(even, { ...options, extend: (_, label) => (label === 2 ? -Infinity : 0) });
+    expect(found.map(({ labels }) => labels)).toEqual([[1], []]);
+    // a language model that walks a prefix: there is no way behind what it forbade
+    type Trie = { readonly [label: number]: Trie };
+    const trie: Trie = { 1: { 1: {} } };
+    const walk = (prefix: readonly number[]): Trie => prefix.reduce((at, c) => at[c] as Trie, trie);
+    const extend = (prefix: readonly number[], label: number): number =>
+      label in walk(prefix) ? 0 : -Infinity;
+    const finish = (labels: readonly number[]): number => (walk(labels) ? 0 : -Infinity);
+    expect(ctcBeamDecode(even, { ...options, extend, finish }).map(({ labels }) => labels)).toEqual([
+      [1],
+      [],
+    ]);
+    // forbidden ones take no places: a beam of 2 holds all that there is
+    expect(ctcBeamDecode(even, { beamWidth: 2, topK: 2, extend })).toEqual(
+      ctcBeamDecode(even, { ...options, extend }),
+    );
+    // and the end may be forbidden as well, of all
+    expect(ctcBeamDecode(even, { ...options, finish: (l) => (l.length > 1 ? 0 : -Infinity) })).toHaveLength(
+      2,
+    );
+    expect(ctcBeamDecode(even, { ...options, finish: () => -Infinity })).toEqual([]);
+    expect(ctcBeamDecode([even, even], { extend: () => -Infinity }).flat()).toMatchObject([
+      { labels: [] },
+      { labels: [] },
+    ]);
+  });
+
+  test("what the logits make impossible is left where there is nothing else, unless the end is forbidden", () => {
+    const impossible = [[-Infinity, 0]];
+    const left = { labels: [], logProb: -Infinity };
+    expect(ctcBeamDecode(impossible, { labelThreshold: 1 })).toEqual([left]);
+    expect(ctcBeamDecode(impossible, { extend: () => -Infinity })).toEqual([{ ...left, score: -Infinity }]);
+    expect(ctcBeamDecode(impossible, { labelThreshold: 1, finish: () => -Infinity })).toEqual([]);
+    expect(ctcBeamDecode(impossible, { topK: 9 })).toEqual([{ labels: [1], logProb: 0 }]);
+  });
+
+  test("a list of words gives what enumeration leaves of it", () => {
+    const random = randomStream(12);
+    for (let round = 0; round < 40; round++) {
+      const steps = 1 + Math.floor(random() * 5);
+      const y = Float64Array.from({ length: steps * 4 }, () => 6 * random() - 3);
+      const words = Array.from({ length: 4 }, () =>
+        Array.from({ length: Math.floor(random() * 4) }, () => 1 + Math.floor(random() * 3)).join(),
+      );
+      const expected = ranking(y, 4, 0).filter(({ labels }) => words.includes(labels.join()));
+      const found = ctcBeamDecode(
+        { data: y, shape: [steps, 4] },
+        {
+          beamWidth: 100,
+          topK: 100,
+          extend: (prefix, label) => {
+            const begins = (labels: readonly number[]): boolean =>
+              words.some((word) => `${word},`.startsWith(labels.map((c) => `${c},`).join("")));
+            expect(begins(prefix), `${prefix} is allowed`).toBe(true);
+            return begins([...prefix, label]) ? 0 : -Infinity;
+          },
+          finish: (labels) => (words.includes(labels.join()) ? 0 : -Infinity),
+        },
+      );
+      expect(found.map(({ labels }) => labels)).toEqual(expected.map(({ labels }) => labels));
+      expectClose(
+        found.map((f) => f.logProb),
+        expected.map((f) => f.logProb),
+        1e-10,
+        `round ${round}`,
+      );
+    }
+  });
+
+  test("a hook is asked once for a prefix and a label as long as the prefix is in the beam, and cannot change it", () => {
+    const [steps, classes] = [200, 5];
+    // each step has a blank that is nearly certain: prefixes stay
+    const y = draw({ seed: 13, steps, classes, labels: 0 }).logits.map((v, i) =>
+      i % classes === 0 ? v + 12 : v,
+    );
+    const asked: string[] = [];
+    const given = new Set<readonly number[]>();
+    const options = { beamWidth: 1 + classes, topK: 3 };
+    const found = ctcBeamDecode(
+      { data: y, shape: [steps, classes] },
+      {
+        ...options,
+        extend: (prefix, label) => {
+          asked.push(`${prefix};${label}`);
+          given.add(prefix);
+          expect(() => (prefix as number[]).push(label)).toThrow(TypeError);
+          return 0;
+        },
+      },
+    );
+    expect(found).toMatchObject(ctcBeamDecode({ data: y, shape: [steps, classes] }, options));
+    // without a memory there are beamWidth * (classes - 1) questions at each step
+    expect(asked.length).toBeLessThan(0.2 * steps * options.beamWidth * (classes - 1));
+    expect(asked.length / given.size, "each array is asked about for each label").toBe(classes - 1);
   });
 
   test("leaving out early what cannot be among the best changes nothing", () => {
@@ -240,7 +343,7 @@ describe("beam search", () => {
           1e-10,
           `seed ${seed}`,
         );
-        // with a hook that says nothing all extensions are looked at
+        // and so with a hook that says nothing
         const hooked = ctcBeamDecode(
           { data: y, shape: [steps, classes] },
           { beamWidth, topK: beamWidth, extend: () => 0 },
@@ -298,7 +401,7 @@ describe("beam search", () => {
     ctcBeamDecode(x, { beamWidth: 50, extend });
     const all = extensions;
     extensions = 0;
-    ctcBeamDecode(x, { beamWidth: 50, extend, labelThreshold: Math.log(0.05), beamThreshold: 8 });
+    ctcBeamDecode(x, { beamWidth: 50, extend, labelThreshold: Math.log(0.1), beamThreshold: 6 });
     expect(extensions).toBeGreaterThan(0);
     expect(extensions).toBeLessThan(0.6 * all);
     // thresholds that leave out next to nothing change next to nothing

@@ -2,7 +2,7 @@
 import { describe, fail } from "../../errors.js";
 import { readOperand } from "../../input.js";
 import { callback, number, type OptionTable, type OptionValues, readOptions } from "../../options.js";
-import { beamDecode, greedyDecode, type Scored } from "../../reference/ctc/decode.js";
+import { beamDecode, greedyDecode } from "../../reference/ctc/decode.js";
 import { type Sample, sampleOf } from "../../reference/ctc.js";
 import type { FloatArray, Input } from "../../types.js";
 import { type CtcBatch, type CtcLayout, type CtcSample, OF_LOGITS, readLogits } from "./sequences.js";
@@ -33,10 +33,12 @@ export interface CtcBeamOptions extends CtcDecodeOptions {
   topK?: number | undefined;
   /**
    * Scores an extension: it is given a prefix and the label that is put behind it, and what it gives back is added to the score: a
-   * language model's log-probability times a weight, a bonus per label. -Infinity forbids the extension.
+   * language model's log-probability times a weight, a bonus per label. -Infinity forbids the extension:
+   * nothing is put behind such a prefix, no hook is given it, and it never comes back. May be asked once per prefix and label, in any
+   * order; the prefix is a frozen array.
    */
   extend?: ((prefix: readonly number[], label: number) => number) | undefined;
-  /** Scores the end: what it gives back for a whole labelling is added to its score. */
+  /** Scores the end: what it gives back for a whole labelling is added to its score. -Infinity forbids the labelling. */
   finish?: ((labels: readonly number[]) => number) | undefined;
   /** A class whose log-probability at a step is below this is put behind no prefix there. Default -Infinity. */
   labelThreshold?: number | undefined;
@@ -56,14 +58,12 @@ function decode<T extends OptionTable & typeof OF_LOGITS, R>(
   run: (sample: Sample, options: OptionValues<T>) => R,
 ): R | R[] {
   const operand = readOperand(where, "logits", logits);
-  const options = readOptions(where, table, given);
-  const known = options as OptionValues<typeof OF_LOGITS> & Hooks;
-  const read = readLogits(where, operand, known);
+  const options = readOptions(where, table, given) as OptionValues<T & typeof OF_LOGITS> & Hooks;
+  const read = readLogits(where, operand, options);
   const { data } = operand;
   // hooks are code of the caller's, which may change the logits, or take their memory away
-  const isHooked = (known.extend ?? known.finish) !== undefined;
   const numbers =
-    isHooked || typeof data[0] === "bigint"
+    options.extend || options.finish || typeof data[0] === "bigint"
       ? Float64Array.from(data as ArrayLike<number>, Number)
       : (data as FloatArray);
   const none = new Int32Array(read.samples);
@@ -106,11 +106,21 @@ const beam = {
   beamThreshold: /* @__PURE__ */ number(Infinity, { least: 0 }),
 };
 
-/** What a hook gave back, if that is a score. */
-function scoreOf(name: string, score: unknown): number {
-  if (typeof score === "number" && score < Infinity) return score;
-  const code = typeof score === "number" ? "NUMBER" : "TYPE";
-  return fail(code, "ctcBeamDecode", `what ${name} gives`, describe(score), "a number below Infinity");
+/** A hook, refused where what it gives is no score. */
+function checked<A extends unknown[]>(
+  name: string,
+  hook: ((...args: A) => unknown) | undefined,
+): ((...args: A) => number) | undefined {
+  return (
+    hook &&
+    ((...args) => {
+      const score = hook(...args);
+      const isNumber = typeof score === "number";
+      if (isNumber && score < Infinity) return score;
+      const code = isNumber ? "NUMBER" : "TYPE";
+      return fail(code, "ctcBeamDecode", `what ${name} gives`, describe(score), "a number below Infinity");
+    })
+  );
 }
 
 /**
@@ -122,7 +132,7 @@ function scoreOf(name: string, score: unknown): number {
  *
  * `extend(prefix, label)` and `finish(labels)` add to a labelling's score, which then ranks them and comes back as `score`; `logProb` stays
  * what the logits say. Scores that are alike keep the order in which their prefixes were found. `labelThreshold` and
- * `beamThreshold` leave out what is improbable, to be faster.
+ * `beamThreshold` leave out what is improbable, to be faster. Where the hooks forbid all labellings, the array is empty.
  *
  * @throws RangeError `RANK`, `SHAPE`, `LENGTH`, `NUMBER` and TypeErrors, as {@link ctcLoss}.
  * @see Graves and Jaitly, Towards End-to-End Speech Recognition with Recurrent Neural Networks, 2014, section 4; Hannun et al.,
@@ -141,15 +151,9 @@ export function ctcBeamDecode(logits: CtcBatch, options?: CtcBeamOptions): CtcLa
 export function ctcBeamDecode(logits: Input, options?: CtcBeamOptions): CtcLabelling[] | CtcLabelling[][];
 export function ctcBeamDecode(logits: Input, options?: CtcBeamOptions): CtcLabelling[] | CtcLabelling[][] {
   return decode("ctcBeamDecode", beam, logits, options, (sample, o): CtcLabelling[] => {
-    const { extend, finish } = o;
-    const found = beamDecode(sample, {
-      ...o,
-      extend: extend && ((prefix, label) => scoreOf("extend", extend(prefix, label))),
-      finish: finish && ((labels) => scoreOf("finish", finish([...labels]))),
-    });
-    const hooked = (extend ?? finish) !== undefined;
-    return found.map(({ labels, logProb, score }: Scored) =>
-      hooked ? { labels, logProb, score } : { labels, logProb },
-    );
+    const extend = checked("extend", o.extend);
+    const finish = checked("finish", o.finish);
+    const found = beamDecode(sample, { ...o, extend, finish });
+    return extend || finish ? found : found.map(({ labels, logProb }) => ({ labels, logProb }));
   });
 }
