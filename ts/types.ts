@@ -36,7 +36,7 @@ export interface DimsTensor {
 /**
  * What a loss takes for an input: a number, a typed array (one axis), nested arrays, or `{ data, shape }` or
  * `{ data, dims }`. Float32Arrays are computed in single precision; as soon as a Float64Array or plain numbers take part,
- * in double precision. Arrays of integers go with either; labels, answers and options choose nothing.
+ * in double precision. Arrays of integers go with either; class indices, answers and options choose nothing.
  */
 export type Input = number | TypedArray | Nested | Tensor<TypedArray> | DimsTensor;
 
