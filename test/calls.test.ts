@@ -338,7 +338,7 @@ test("a distance of the caller's own needs no core", async () => {
 });
 
 test("a distance of the caller's own may make the memory grow under the tensors that it is called for", () => {
-  const [a, p, n] = [1, 2, 4].map((x): perdida.AllocatedTensor => {
+  const [a, p, n] = [1, 2, 4].map((x) => {
     const made = perdida.allocate([1, 1], "float64");
     made.data[0] = x;
     return made;

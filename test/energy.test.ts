@@ -355,6 +355,18 @@ describe.each(ENGINES)("on the %s engine", (engine) => {
     },
   );
 
+  here("a row that a getter gives is asked for once", () => {
+    let asked = 0;
+    const rows = Object.defineProperty([[1], [2, 3], [4]], 1, {
+      get: () => (asked++ === 0 ? [2, 3] : [9, 9, 9, 9, 9, 9]),
+    });
+    expectSameBits(
+      single("nllLoss", rows, [0, 0, 0]).values,
+      single("nllLoss", [[1], [2, 3], [4]], [0, 0, 0]).values,
+      "values",
+    );
+  });
+
   here("what a measure or a margin says of an answer that is not there is not looked at", () => {
     const mask = [true, false, true, true];
     const energies = [1, 5, 0.5, 2];

@@ -293,7 +293,12 @@ grads.nothing;
 crossEntropyLoss([[1, 2, 3]], [2], { reduction: "average" });
 // a rank that is written out is known
 export const one: number[] = ctcGreedyDecode(tensor(new Float32Array(12), [4, 3])).labels;
-export const two: number[] | undefined = ctcGreedyDecode(allocate([1, 4, 3]))[0]?.labels;
+export const two: number[] | undefined = [ctcGreedyDecode(allocate([1, 4, 3]))].flat()[0]?.labels;
+const { data, shape } = JSON.parse('{ "data": [1, 2], "shape": [2] }');
+export const read: number = crossEntropyLoss(tensor(Float32Array.from(data), shape), 0);
+let grown = allocate([2, 3]);
+grown = allocate(shape);
+grown.dispose();
 export function reduced(reduction: Reduction): number | Tensor {
   // @ts-expect-error: it may be a tensor
   crossEntropyLoss([[1, 2, 3]], [2], { reduction }).toFixed();

@@ -328,6 +328,27 @@ describe.each(BACKENDS)("on the %s backend", (backend) => {
       x.dispose();
     });
 
+    test("tells of one row of labels, and lets pass what code of the caller's throws", () => {
+      const detached = Int32Array.of(1);
+      structuredClone(detached.buffer, { transfer: [detached.buffer] });
+      const x = tf.tensor3d(new Float32Array(24), [2, 4, 3]);
+      expect(() => tfCtcLoss(tf)([[1], detached], x)).toThrow(
+        /^tfCtcLoss: yTrue\[1\] is an array whose buffer is detached/,
+      );
+      const row = Object.defineProperty([[1]], 1, {
+        get() {
+          throw null;
+        },
+      });
+      let thrown: unknown = "nothing";
+      try {
+        tfCtcLoss(tf)(row, x);
+      } catch (error) {
+        thrown = error;
+      }
+      expect(thrown).toBe(null);
+    });
+
     test("says what padding is where there is a label that is none", () => {
       const loss = tfCtcLoss(tf);
       const x = tf.tensor3d(logits, [batch, T, K]);

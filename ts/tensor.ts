@@ -5,11 +5,12 @@ import { floats, isTyped, readShape, sizeOf } from "./input.js";
 import { ADDRESS } from "./runtime/lodging.js";
 import type { DType, FloatArray, Tensor, TypedArray } from "./types.js";
 
-/** The lengths of the axes; written out, `[4, 3]`, their number is part of the type. */
+/** The lengths of the axes; written out, `[4, 3]`, their number is part of a tensor's type. */
 export type Axes = readonly number[] | [];
 
 /**
- * Joins numbers and a shape. Nothing is copied: the tensor's `data` is the array that came in.
+ * Joins numbers and a shape. Nothing is copied: the tensor's `data` is the array that came in. The types know how many axes a shape has
+ * that is written out; a variable for tensors of any is a `Tensor`.
  *
  * @param data the numbers, row by row
  * @param shape the lengths of the axes; their product is `data.length`
@@ -24,7 +25,7 @@ export type Axes = readonly number[] | [];
 export function tensor<A extends TypedArray, S extends Axes = readonly number[]>(
   data: A,
   shape: S,
-): Tensor<A, Readonly<S>> {
+): Tensor<A, readonly [...S]> {
   if (!isTyped(data)) wrongType("tensor", "data", data, "a typed array");
   readLengths("tensor", shape);
   if (sizeOf(shape) !== data.length)
@@ -46,19 +47,15 @@ function inArray(dtype: DType, length: number): Lodging {
 }
 
 /** A tensor in the core's memory: see {@link allocate}. */
-export class AllocatedTensor<
-  A extends FloatArray = FloatArray,
-  S extends readonly number[] = readonly number[],
-> implements Tensor<A, S>
-{
+export class AllocatedTensor<A extends FloatArray = FloatArray> implements Tensor<A> {
   #lodging: Lodging | undefined;
   /** The lengths of the axes. */
-  declare readonly shape: S;
+  declare readonly shape: readonly number[];
   /** The precision. */
   declare readonly dtype: DType;
 
   /** @internal */
-  constructor(shape: S, dtype: DType) {
+  constructor(shape: readonly number[], dtype: DType) {
     const length = sizeOf(shape);
     // they say how much of the memory is this tensor's, so they stay as they are
     Object.defineProperties(this, {
@@ -117,21 +114,12 @@ export class AllocatedTensor<
  * x.dispose();
  * ```
  */
-export function allocate<S extends Axes>(
-  shape: S,
-  dtype?: "float32",
-): AllocatedTensor<Float32Array, Readonly<S>>;
-export function allocate<S extends Axes>(
-  shape: S,
-  dtype: "float64",
-): AllocatedTensor<Float64Array, Readonly<S>>;
-export function allocate<S extends Axes>(shape: S, dtype?: DType): AllocatedTensor<FloatArray, Readonly<S>>;
-export function allocate<S extends Axes>(
-  shape: S,
-  dtype: DType = "float32",
-): AllocatedTensor<FloatArray, Readonly<S>> {
+export function allocate(shape: readonly number[], dtype?: "float32"): AllocatedTensor<Float32Array>;
+export function allocate(shape: readonly number[], dtype: "float64"): AllocatedTensor<Float64Array>;
+export function allocate(shape: readonly number[], dtype?: DType): AllocatedTensor;
+export function allocate(shape: readonly number[], dtype: DType = "float32"): AllocatedTensor {
   const axes = readLengths("allocate", shape);
   checkChoice("allocate", "dtype", dtype, ["float32", "float64"]);
   // it does not change afterwards
-  return new AllocatedTensor(Object.freeze(axes) as Readonly<S>, dtype);
+  return new AllocatedTensor(Object.freeze(axes), dtype);
 }

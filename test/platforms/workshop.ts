@@ -327,6 +327,9 @@ const BROWSERS = {
   },
 } as const satisfies Record<string, Kind>;
 
+/** Gives a program a display that nobody sees. */
+const XVFB = "/usr/bin/xvfb-run";
+
 /** No pages of its own, nothing sent. */
 const FIREFOX_PREFERENCES = `
 user_pref("browser.shell.checkDefaultBrowser", false);
@@ -352,12 +355,16 @@ export async function installPackages(packages: readonly string[]): Promise<void
 /** A browser of this machine; on Debian root installs it. */
 export async function browser(name: keyof typeof BROWSERS): Promise<Browser> {
   const { variable, paths, packages, args, needsDisplay }: Kind = BROWSERS[name];
-  const find = () => [process.env[variable], ...paths].find((path) => path && existsSync(path));
+  const isVirtual = needsDisplay === true && !process.env.DISPLAY;
+  const find = () =>
+    isVirtual && !existsSync(XVFB)
+      ? undefined
+      : [process.env[variable], ...paths].find((path) => path && existsSync(path));
   if (find() === undefined) await installPackages(packages);
   const path = find();
-  if (path === undefined) throw new NotHere(`no ${name} was found; ${variable} names it`);
-  const [command, ...before] =
-    needsDisplay && !process.env.DISPLAY ? (["xvfb-run", "-a", path] as const) : ([path] as const);
+  if (path === undefined)
+    throw new NotHere(`no ${name} was found${isVirtual ? `, or no ${XVFB}` : ""}; ${variable} names it`);
+  const [command, ...before] = isVirtual ? ([XVFB, "-a", path] as const) : ([path] as const);
   const version = /\d+(\.\d+)+/.exec(await run(command, [...before, "--version"]))?.[0] ?? "";
   return {
     name,

@@ -84,13 +84,21 @@ function sameWord(a, b, at) {
  */
 export function replay(bytes, folder) {
   const module = new WebAssembly.Module(bytes);
-  const memory = new WebAssembly.Memory({ initial: 1024 });
-  // the memory is all that it imports
-  const imports = WebAssembly.Module.imports(module).map(({ module }) => [module, { memory }]);
-  const { exports } = new WebAssembly.Instance(module, Object.fromEntries(imports));
+  /** @type {WebAssembly.Memory | undefined} */
+  let memory;
+  /** @type {WebAssembly.Exports} */
+  let exports = {};
+  let zeros = Buffer.alloc(0);
   let calls = 0;
   for (const { name, args, result, total, start, before, after } of recordings(folder)) {
     const call = () => `${name}(${args.join(", ")})`;
+    if (memory === undefined) {
+      memory = new WebAssembly.Memory({ initial: start / 65536 });
+      // it is all that a core imports
+      const imported = { memory };
+      const imports = WebAssembly.Module.imports(module).map(({ module }) => [module, imported]);
+      exports = new WebAssembly.Instance(module, Object.fromEntries(imports)).exports;
+    }
     if (memory.buffer.byteLength < total) memory.grow((total - memory.buffer.byteLength) / 65536);
     const room = new Uint8Array(memory.buffer, start);
     room.fill(0, before.length);
@@ -104,6 +112,10 @@ export function replay(bytes, folder) {
       if (!sameWord(actual, expected, at))
         throw new Error(`${call()}: other bits at byte ${at} of ${after.length}`);
     }
+    const behind = room.subarray(after.length);
+    if (zeros.length < behind.length) zeros = Buffer.alloc(behind.length);
+    if (!zeros.subarray(0, behind.length).equals(behind))
+      throw new Error(`${call()}: other bits behind byte ${after.length}`);
     calls += 1;
   }
   return calls;

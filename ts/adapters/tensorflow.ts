@@ -25,7 +25,7 @@ export interface TensorFlow<T extends TensorFlowTensor, S extends T = T> {
   tensor(values: Float32Array, shape: number[], dtype: "float32"): T;
   mul(a: T, b: T): T;
   /** Never called: it is here for its type, which is what `optimizer.minimize` asks of a loss. */
-  scalar(value: number): S;
+  scalar?(value: number): S;
 }
 
 /** A loss of two inputs, of which the first is what a model predicts: any of this library's, or one that behaves like them. */
@@ -188,8 +188,8 @@ const LENGTHS = { inputLengths: /* @__PURE__ */ anything(), targetLengths: /* @_
  *
  * @param tf TensorFlow.js
  * @param options of the loss
- * @throws TypeError `TYPE` where `tf` is something else, `TYPE`, `OPTION`, `UNKNOWN_OPTION` for options, at once; the loss:
- * RangeError `RANK`, `SHAPE`, `LABEL`; TypeError `TYPE`, `UNKNOWN_OPTION` for lengths; what `ctcLoss` throws
+ * @throws TypeError `TYPE` where `tf` is something else, `TYPE`, `OPTION`, `UNKNOWN_OPTION` and RangeError `NUMBER` for options, at
+ * once; the loss: RangeError `RANK`, `SHAPE`, `LABEL`; TypeError `TYPE`, `UNKNOWN_OPTION` for lengths; what `ctcLoss` throws
  * @see Graves et al., Connectionist Temporal Classification, 2006
  * @example
  * ```ts
@@ -245,14 +245,16 @@ export function tfCtcLoss<T extends TensorFlowTensor, S extends T = T, R extends
 
 /** Throws what `ctcLoss` refused by the names that the caller knows; of a label it adds what padding is: mostly that was meant. */
 function retell(error: unknown, padding: string): never {
-  const { code, argument, received, expected, message } = error as Details & Error;
-  // where in the argument it is stands in the message alone
-  const told = /^ctcLoss: \w+(\S*) is /.exec(message);
+  // a getter of the caller's may throw anything
+  if (!(error instanceof Error)) throw error;
+  const { code, received, expected, message } = error as Details & Error;
+  const told = /^ctcLoss: (\w+)(\S*) is /.exec(message);
   if (told === null) throw error;
+  const [, argument, place] = told as unknown as [string, string, string];
   const name = argument === "logits" ? "yPred" : argument === "targets" ? "yTrue" : argument;
   // the hint of ctcLoss names an option that the caller does not have
   const own = code === "LABEL" ? expected.replace(/ \(.*/, "") + padding : expected;
-  fail(code, "tfCtcLoss", name, received, own, told[1]);
+  fail(code, "tfCtcLoss", name, received, own, place);
 }
 
 /** A node on the tape: the value of a loss, with its gradient with respect to `yPred`. */

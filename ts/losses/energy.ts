@@ -76,22 +76,24 @@ function readRagged(
   behind: number,
 ): Ragged {
   if (!Array.isArray(value) || value.length === 0) return read(where, name, value);
-  const lengths: number[] = [];
+  // each is asked for once: a getter may give another then
+  const rows: (readonly unknown[] | TypedArray)[] = [];
   for (let i = 0; i < value.length; i++) {
     const row: unknown = value[i];
     // no row, or a hole: what is wrong with it is told there
     if (!Array.isArray(row) && !isTyped(row)) return read(where, name, value);
-    lengths.push(row.length);
+    rows.push(row);
   }
-  const columns = lengths.reduce((most, length) => Math.max(most, length));
-  if (lengths.every((length) => length === columns)) return read(where, name, value);
-  const samples = value.map((row: unknown, i) => {
+  if (rows.every(({ length }) => length === rows[0]?.length)) return read(where, name, rows);
+  const samples = rows.map((row, i) => {
     const sample = read(where, `${name}[${i}]`, row);
     if (sample.shape.length !== 1) {
       fail("SHAPE", where, name, `of shape ${shapeText(sample.shape)}`, "an array of one axis", `[${i}]`);
     }
     return sample;
   });
+  const lengths = samples.map(({ data }) => data.length);
+  const columns = lengths.reduce((most, length) => Math.max(most, length));
   const single = samples.every(({ precision }) => precision === "float32");
   const size = samples.length * columns;
   const data = (single ? new Float32Array(size) : new Float64Array(size)).fill(behind);
@@ -307,7 +309,7 @@ export interface EnergyOptions {
    * Which answers are there, in the shape of the energies, ragged where they are: 1 or true. An answer that is not there is never read (its energy
    * may be NaN), is never the most offending one, and has gradient 0. Default: all are there.
    */
-  mask?: Energies | readonly boolean[] | readonly (readonly boolean[])[] | undefined;
+  mask?: Input | readonly boolean[] | readonly (readonly (number | boolean)[] | TypedArray)[] | undefined;
 }
 
 /** Options of the losses of the most offending incorrect answer, and of {@link mostOffending}. */

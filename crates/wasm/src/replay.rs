@@ -147,6 +147,8 @@ fn replay(recording: &[u8]) -> usize {
         let again = Memory::lend(&mut image, || make(name, &args));
         let same = again.to_bits() == result.to_bits() || (again.is_nan() && result.is_nan());
         assert!(same, "{name}{args:?} gave {again}, expected {result}");
+        let behind = &image[words.end..];
+        assert!(behind.iter().all(|&word| word == 0), "{name}{args:?}: other bits behind byte {length}");
         let actual: Vec<u8> = image[words].iter().flat_map(|word| word.to_le_bytes()).collect();
         if let Some(at) = difference(&actual, after) {
             panic!("{name}{args:?}: other bits at byte {at} of {length}");
