@@ -9,8 +9,8 @@ import type { DType, FloatArray, Tensor, TypedArray } from "./types.js";
 export type Axes = readonly number[] | [];
 
 /**
- * Joins numbers and a shape. Nothing is copied: the tensor's `data` is the array that came in. The types know how many axes a shape has
- * that is written out; a variable for tensors of any is a `Tensor`.
+ * Joins numbers and a shape. Nothing is copied: the tensor's `data` is the array that came in. A variable for tensors of any number of
+ * axes is a `Tensor`.
  *
  * @param data the numbers, row by row
  * @param shape the lengths of the axes; their product is `data.length`

@@ -101,7 +101,6 @@ export interface Loss<I extends readonly unknown[], G extends string, O = unknow
   valueAndGrad<W extends G = G>(
     ...args: [...I, options?: O & CommonOptions<G, R> & Wanted<W> & Reducing<R>]
   ): ValueAndGrad<number, W>;
-  /** Where only the program knows the reduction. */
   valueAndGrad<W extends G = G>(
     ...args: [...I, options?: O & CommonOptions<G, R> & Wanted<W>]
   ): ValueAndGrad<number | Tensor, W>;

@@ -38,11 +38,20 @@ export function update(page: string, rows: readonly Row[], order: readonly strin
     const fresh = rows.filter(({ platform }) => platform === name);
     return fresh.length > 0 ? fresh : before.filter(({ platform }) => platform === name);
   });
+  // one line for all ways of one platform with which the same came out
+  const merged: Row[] = [];
+  for (const row of all) {
+    const isSame = (other: Row) =>
+      (["platform", "version", "engine", "outcome"] as const).every((key) => other[key] === row[key]);
+    const at = merged.findIndex(isSame);
+    if (at < 0) merged.push(row);
+    else merged[at] = { ...row, way: `${(merged[at] as Row).way}; ${row.way}` };
+  }
   const line = (cells: readonly string[]) => `| ${cells.join(" | ")} |`;
   const table = [
     line(HEAD),
     line(HEAD.map(() => "---")),
-    ...all.map(({ platform, version, way, engine, outcome }) =>
+    ...merged.map(({ platform, version, way, engine, outcome }) =>
       line([platform, version, way, engine, outcome]),
     ),
   ].join("\n");

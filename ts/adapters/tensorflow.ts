@@ -181,7 +181,7 @@ const LENGTHS = { inputLengths: /* @__PURE__ */ anything(), targetLengths: /* @_
  *   it refuses a `yTrue` whose axes are not as many as, or known and other than, the output's. No gradient flows to it.
  * - `lengths`: `{ inputLengths, targetLengths }`, for samples that end before T (what stands behind is never read), in
  *   loops of one's own: `optimizer.minimize(() => loss(labels, model.apply(x) as tf.Tensor, { inputLengths }))`. They count
- *   steps of `yPred`: those of the input divided by the model's strides. `model.fit` passes none: there every sample has T
+ *   steps of `yPred`, behind the model's strides. `model.fit` passes none: there every sample has T
  *   steps, and a model learns to give the blank in what was filled up.
  *
  * Gives a scalar, or with reduction `"none"` one loss per sample, [N]; see {@link tfLoss}, which this does as well.

@@ -276,8 +276,7 @@ export interface KlDivOptions {
  * Kullback-Leibler divergence of a target distribution from an input of log-probabilities: `t (log t - x)` per element, or
  * `exp(t) (t - x)` with `logTarget`. Where the target's probability is 0 the loss is 0. Summed over the classes it is the divergence:
  * the reduction `"batchmean"` gives its mean over the first axis, while `"mean"` divides by the number of elements, as PyTorch.
- * One distribution alone, [C], has a first axis as well: `"sum"` is its divergence. Probabilities where log-probabilities belong are not
- * noticed; a divergence below 0 tells of them.
+ * Of one distribution alone, [C], that is `"sum"`. Probabilities for an input are not noticed; a divergence below 0 tells of them.
  *
  * - `input`: log-probabilities; `target`: probabilities, or log-probabilities with `logTarget`; any shapes that broadcast together.
  *   Both differentiable: `-t` and `log t + 1 - x` (infinite where t is 0; PyTorch: NaN), or `-exp(t)` and `exp(t) (t - x + 1)`.

@@ -381,7 +381,7 @@ export const logSoftmax: Mapping<[input: Input], "input"> = /* @__PURE__ */ defi
  * (PyTorch: all NaN); one of nothing but -Infinity is NaN.
  *
  * - `input`, called x here: [..., C]; the value has the same shape. Differentiable: `y (g - sum(g y))` with g the upstream
- *   gradient, y the value: without one it is 0, up to rounding, since y adds up to one whatever x is.
+ *   gradient, y the value: without one it is 0, up to rounding, since y adds up to one.
  *
  * @throws RangeError `RANK`, `SHAPE`: no last axis, or an empty one; TypeError: wrong kinds.
  * @see PyTorch `nn.Softmax` with `dim=-1`.

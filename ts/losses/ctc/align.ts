@@ -32,7 +32,7 @@ export interface CtcSpan {
 /** The labels between two separators. */
 export interface CtcWord extends Omit<CtcSpan, "label"> {
   labels: number[];
-  /** Which word of the target it is, those without labels counted, which have no entry: as in text.split(" "). */
+  /** Which word of the target it is, empty ones counted, which have no entry: as in text.split(" "). */
   index: number;
 }
 
@@ -182,9 +182,7 @@ const aligned = /* @__PURE__ */ define<
  * rather ends in the last label than in the blank behind it. A target that the input cannot emit has score -Infinity and no spans, a
  * sample with a step that has NaN, +Infinity or nothing but -Infinity has score NaN and no spans.
  *
- * It keeps about S bytes per step: an hour of speech in one piece would ask for gigabytes (`OUT_OF_MEMORY`), minutes take little. Two
- * `"*"` side by side need a blank between them, as any two labels that are alike. Where the types do not know whether logits are of one
- * sample or of a batch (a tensor of onnxruntime, the value of a function), `[ctcAlign(...)].flat()` is an array in either case.
+ * It keeps about S bytes per step: cut hours of speech into pieces. Two `"*"` side by side need a blank between them.
  *
  * @throws RangeError `RANK`, `SHAPE`, `LABEL`, `LENGTH`, `NUMBER` and TypeErrors, as {@link ctcLoss}.
  * @see torchaudio `forced_align`; Graves et al., Connectionist Temporal Classification, 2006.

@@ -33,9 +33,8 @@ export interface CtcBeamOptions extends CtcDecodeOptions {
   topK?: number | undefined;
   /**
    * Scores an extension: it is given a prefix and the label that is put behind it, and what it gives back is added to the score: a
-   * language model's log-probability times a weight, a bonus per label. -Infinity forbids the extension:
-   * nothing is put behind such a prefix, no hook is given it, and it never comes back. May be asked once per prefix and label, in any
-   * order; the prefix is a frozen array.
+   * language model's log-probability times a weight, a bonus per label. -Infinity forbids the extension
+   * and all that would come of it. It may be asked once per prefix and label; the prefix is frozen.
    */
   extend?: ((prefix: readonly number[], label: number) => number) | undefined;
   /** Scores the end: what it gives back for a whole labelling is added to its score. -Infinity forbids the labelling. */

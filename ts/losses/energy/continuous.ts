@@ -37,8 +37,8 @@ export interface ContinuousOptions {
   /** How many times the energy is asked for, at most, from each start. Default 200. */
   steps?: number | undefined;
   /**
-   * Where answers may lie: [low, high] for all coordinates, or one pair for each. Infinities are allowed. Default: anywhere; but unless all
-   * bounds are finite the searches start no farther from the correct answer than `epsilon + max(10 epsilon, 5)`.
+   * Where answers may lie: [low, high] for all coordinates, or one pair for each. Infinities are allowed. Default: anywhere;
+   * unless all are finite, searches start within `epsilon + max(10 epsilon, 5)` of the correct answer.
    */
   bounds?: readonly [number, number] | readonly (readonly [number, number])[] | undefined;
   /** Where the random numbers start: the same seed, the same answer. Default 0. */

@@ -48,7 +48,6 @@ export interface BatchLoss<O> {
   ): Tensor;
   /** The mean of the losses that count, or the sum. */
   (embeddings: Input, labels: Input, options?: O & CommonOptions<"embeddings"> & Reducing): number;
-  /** Where only the program knows the reduction. */
   (embeddings: Input, labels: Input, options?: O & CommonOptions<"embeddings">): number | Tensor;
   valueAndGrad: {
     /** The losses and the gradient of their sum, weighted with `upstream`. */
@@ -63,7 +62,6 @@ export interface BatchLoss<O> {
       labels: Input,
       options?: O & CommonOptions<"embeddings"> & Reducing,
     ): MinedValueAndGrad<number>;
-    /** Where only the program knows the reduction. */
     (
       embeddings: Input,
       labels: Input,

@@ -59,12 +59,11 @@ const search: Search = /* @__PURE__ */ define({
 
 /**
  * The k nearest vectors of an index to each query, exactly: all are looked at. The nearest come first; of several at one distance the one
- * that comes first in the index; what is NaN counts as infinitely far (and its distance comes back as NaN), so a vector of NaN is passed
- * over until nothing is left at a finite distance.
+ * that comes first in the index; what is NaN counts as infinitely far (its distance comes back as NaN).
  *
  * The core goes through the index in one stream and keeps nothing of it. An index that is searched again and again may live in the core's
- * memory ({@link allocate}): then it is not copied, either, by queries of its own precision. Queries of plain numbers beside an index of
- * float32 make the call one of double precision, for which the whole index is widened at each search: give them as a Float32Array.
+ * memory ({@link allocate}): then it is not copied, either, where queries have its precision. For plain numbers beside an index of float32
+ * the whole index is widened at each search: give them as a Float32Array.
  *
  * - `queries`: [Q, D], `index`: [M, D], `k`: how many, from 1 to M.
  * - `metric`: `"euclidean"` (default), `"cosine"` or `"dot"`.
