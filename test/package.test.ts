@@ -20,7 +20,7 @@ import { entries, INTERNAL, PARTS } from "../scripts/entries.mjs";
 import { setup } from "../scripts/setup.mjs";
 import { attempt, environment, npm, ROOT, readJson, run } from "../scripts/support.mjs";
 import { REGISTRY } from "../ts/registry.js";
-import { type Answer, program, type Wanted } from "./platforms/program.js";
+import { type Answer, program, typed, type Wanted } from "./platforms/program.js";
 
 const folder = mkdtempSync(join(tmpdir(), "perdida-consumer-"));
 const project = join(folder, "project");
@@ -277,48 +277,9 @@ describe("a program of a consumer in TypeScript, without the types of Node or of
   test.each(resolutions)("$moduleResolution, $file", async ({ module, moduleResolution, file }) => {
     const below = join(project, `${moduleResolution}-${file.split(".")[1]}`);
     mkdirSync(below, { recursive: true });
-    const program = `
-import { allocate, crossEntropyLoss, ctcGreedyDecode, type Reduction, type Tensor, tensor } from "perdida";
-import { tfLoss } from "perdida/tfjs";
-import * as js from "perdida/js";
-import * as slim from "perdida/slim";
-export const same: typeof js.crossEntropyLoss = slim.crossEntropyLoss;
-const { value, grads } = crossEntropyLoss.valueAndGrad([[1, 2, 3]], [2]);
-export const loss: number = value;
-export const grad: Tensor = grads.input;
-export const adapter: Function = tfLoss;
-// @ts-expect-error: no such input
-grads.nothing;
-// @ts-expect-error: no such reduction
-crossEntropyLoss([[1, 2, 3]], [2], { reduction: "average" });
-// a rank that is written out is known
-export const one: number[] = ctcGreedyDecode(tensor(new Float32Array(12), [4, 3])).labels;
-export const two: number[] | undefined = [ctcGreedyDecode(allocate([1, 4, 3]))].flat()[0]?.labels;
-const { data, shape } = JSON.parse('{ "data": [1, 2], "shape": [2] }');
-export const read: number = crossEntropyLoss(tensor(Float32Array.from(data), shape), 0);
-let grown = allocate([2, 3]);
-grown = allocate(shape);
-grown.dispose();
-export function reduced(reduction: Reduction): number | Tensor {
-  // @ts-expect-error: it may be a tensor
-  crossEntropyLoss([[1, 2, 3]], [2], { reduction }).toFixed();
-  return crossEntropyLoss.valueAndGrad([[1, 2, 3]], [2], { reduction }).value;
-}
-`;
-    writeFileSync(join(below, file), program);
-    const compilerOptions = {
-      module,
-      moduleResolution,
-      target: "es2022",
-      lib: ["es2022"],
-      types: [],
-      strict: true,
-    };
-    const config = {
-      compilerOptions: { ...compilerOptions, skipLibCheck: false, noEmit: true },
-      files: [file],
-    };
-    writeFileSync(join(below, "tsconfig.json"), JSON.stringify(config));
+    // what `using` asks for comes with the declarations
+    const written = typed(file, { module, moduleResolution, lib: ["es2022"] });
+    for (const [name, text] of Object.entries(written)) writeFileSync(join(below, name), text);
     const tsc = join(ROOT, "node_modules/typescript/bin/tsc");
     const { ok, output } = await attempt(process.execPath, [tsc, "-p", below], { cwd: project });
     expect(ok, output).toBe(true);

@@ -84,9 +84,16 @@ export interface Wanted<W extends string> {
 
 /**
  * A loss: called, it gives the value; `.valueAndGrad` gives the value and the gradients in one pass.
- * `I` are its inputs, `G` the names of the differentiable ones, `O` its own options, `R` its own reductions.
+ * `I` are its inputs, `G` the names of the differentiable ones, `O` its own options, `R` its own reductions, `E` what `.valueAndGrad` gives
+ * beside value and gradients.
  */
-export interface Loss<I extends readonly unknown[], G extends string, O = unknown, R extends string = never> {
+export interface Loss<
+  I extends readonly unknown[],
+  G extends string,
+  O = unknown,
+  R extends string = never,
+  E = unknown,
+> {
   /** One loss per element, row or sample. */
   (...args: [...I, options: O & CommonOptions<G> & { reduction: "none" }]): Tensor;
   /** The mean or the sum of the losses. */
@@ -96,14 +103,14 @@ export interface Loss<I extends readonly unknown[], G extends string, O = unknow
   /** The losses and the gradient of their sum, weighted with `upstream`. */
   valueAndGrad<W extends G = G>(
     ...args: [...I, options: O & CommonOptions<G> & Wanted<W> & { reduction: "none" }]
-  ): ValueAndGrad<Tensor, W>;
+  ): ValueAndGrad<Tensor, W> & E;
   /** The mean or sum of the losses, and its gradient times `upstream`. */
   valueAndGrad<W extends G = G>(
     ...args: [...I, options?: O & CommonOptions<G, R> & Wanted<W> & Reducing<R>]
-  ): ValueAndGrad<number, W>;
+  ): ValueAndGrad<number, W> & E;
   valueAndGrad<W extends G = G>(
     ...args: [...I, options?: O & CommonOptions<G, R> & Wanted<W>]
-  ): ValueAndGrad<number | Tensor, W>;
+  ): ValueAndGrad<number | Tensor, W> & E;
 }
 
 /** A function that is no loss: it gives a tensor, and has the same two faces. */

