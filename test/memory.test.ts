@@ -64,8 +64,25 @@ describe("allocate", () => {
     t.dispose();
     expect(engine().memory.allocated).toBe(before);
     expect(t.disposed).toBe(true);
-    expectRefusal(() => t.data, "DISPOSED", "tensor: data is disposed of, expected a tensor that is in use");
-    expect(() => softmax(t)).toThrow(expect.objectContaining({ code: "DISPOSED" }));
+    expectRefusal(() => t.data, "DISPOSED", "tensor: data is disposed, expected a tensor in use");
+  });
+
+  test.each(ENGINES)("is refused by name once it is disposed of (%s)", (name) => {
+    on(name, () => {
+      const gone = allocate([3]);
+      gone.dispose();
+      const x = [1, 2, 3];
+      const refused = (where: string, call: () => unknown): void =>
+        expectRefusal(call, "DISPOSED", `${where} is disposed, expected a tensor in use`);
+      refused("mseLoss: input", () => mseLoss(gone, x));
+      refused("mseLoss: target", () => mseLoss(x, gone));
+      refused("crossEntropyLoss: target", () => crossEntropyLoss([x, x, x], gone));
+      refused("crossEntropyLoss: weight", () => crossEntropyLoss([x], [0], { weight: gone }));
+      refused("mseLoss: upstream", () => mseLoss.valueAndGrad(x, x, { reduction: "none", upstream: gone }));
+      refused("softmax: out.value", () => softmax(x, { out: { value: gone } }));
+      refused("mseLoss: out.grads.input", () => mseLoss.valueAndGrad(x, x, { out: { grads: { input: gone } } }));
+      refused("contrastiveLoss: energies", () => contrastiveLoss(gone, 0));
+    });
   });
 
   test("shows its shape and precision to whoever lists or copies it", () => {

@@ -17,6 +17,7 @@ import {
   broadcastShape,
   broadcastStrides,
   checkBuffer,
+  checkInUse,
   floats,
   isTyped,
   type Operand,
@@ -458,10 +459,12 @@ export class Asked {
 }
 
 /** An output that runs none of the caller's code any more. */
-function asked(given: unknown): unknown {
+function asked(where: string, name: string, given: unknown): unknown {
   const isOther =
     typeof given === "object" && given !== null && addressOf(given) === undefined && !isTyped(given);
-  return isOther ? new Asked(given) : given;
+  if (!isOther) return given;
+  checkInUse(where, name, given);
+  return new Asked(given);
 }
 
 /** What may stand in `out`. */
@@ -471,11 +474,11 @@ const OUTPUTS: readonly string[] = ["value", "grads"];
 function readOut(where: string, differentiable: readonly string[], given: unknown): Given {
   checkRecord(where, "out", given, OUTPUTS);
   const { value, grads } = given;
-  if (grads === undefined) return { value: asked(value), grads };
+  if (grads === undefined) return { value: asked(where, "out.value", value), grads };
   checkRecord(where, "out.grads", grads, differentiable);
   const arrays: Record<string, unknown> = {};
-  for (const key in grads) arrays[key] = asked(grads[key]);
-  return { value: asked(value), grads: arrays };
+  for (const key in grads) arrays[key] = asked(where, `out.grads.${key}`, grads[key]);
+  return { value: asked(where, "out.value", value), grads: arrays };
 }
 
 /** Refuses what is no object that has no other properties than these. */

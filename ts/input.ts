@@ -133,6 +133,11 @@ function isDetached(buffer: ArrayBufferLike): boolean {
   }
 }
 
+/** Refuses a tensor that was disposed of. */
+export function checkInUse(where: string, name: string, { disposed }: { readonly disposed?: unknown }): void {
+  if (disposed === true) fail("DISPOSED", where, name, "disposed", "a tensor in use");
+}
+
 /** Numbers that were looked at; their precision is that of their array. */
 function operandOf(
   name: string,
@@ -151,6 +156,7 @@ export function readOperand(where: string, name: string, value: unknown): Operan
   if (isTyped(value)) return operandOf(name, readable(where, name, value));
   if (Array.isArray(value)) return flatten(where, name, value);
   if (typeof value === "object" && value !== null) {
+    checkInUse(where, name, value);
     const { data, shape, dims, type } = value as Record<"data" | "shape" | "dims" | "type", unknown>;
     // the bits of such numbers in integers, as onnxruntime hands them out
     if (type === "float16" && isTyped(data))
@@ -198,7 +204,7 @@ export function readShape(where: string, name: string, shape: readonly unknown[]
         where,
         name,
         `a shape with ${describe(n)} at ${i}`,
-        "lengths of axes: whole numbers from 0 on",
+        "whole numbers from 0 on",
       );
     }
     if (n !== 0) rows *= n;

@@ -1,7 +1,7 @@
 /** Tensors: numbers with a shape, on arrays of the user's or in the core's memory. */
 import { type Lodging, lodge } from "#engine";
 import { checkChoice, fail, shapeText, wrongType } from "./errors.js";
-import { floats, isTyped, readShape, sizeOf } from "./input.js";
+import { checkInUse, floats, isTyped, readShape, sizeOf } from "./input.js";
 import { ADDRESS } from "./runtime/lodging.js";
 import type { DType, FloatArray, Tensor, TypedArray } from "./types.js";
 
@@ -71,9 +71,8 @@ export class AllocatedTensor<A extends FloatArray = FloatArray> implements Tenso
    */
   get data(): A {
     if (!(#lodging in this)) fail("TYPE", "tensor", "data", "read through a proxy", "the tensor itself");
-    if (this.#lodging === undefined)
-      fail("DISPOSED", "tensor", "data", "disposed of", "a tensor that is in use");
-    return this.#lodging.view() as A;
+    checkInUse("tensor", "data", this);
+    return (this.#lodging as Lodging).view() as A;
   }
 
   /** @internal undefined where the numbers are not in the core's memory, or were given back. */
@@ -83,7 +82,7 @@ export class AllocatedTensor<A extends FloatArray = FloatArray> implements Tenso
 
   /** Whether {@link dispose} was called. */
   get disposed(): boolean {
-    return this.#lodging === undefined;
+    return #lodging in this && this.#lodging === undefined;
   }
 
   /** Gives the memory back; reading `data` then throws. A second call does nothing. */

@@ -13,7 +13,18 @@ export type TypedArray =
   | BigUint64Array;
 
 /** The arrays that values and gradients come back in. */
-export type FloatArray = Float32Array | Float64Array;
+export type FloatArray = (Float32Array | Float64Array) & Reducible;
+
+/** What both of them have, which TypeScript lets nobody call where it is one or the other: there are three ways to call it. */
+interface Reducible {
+  reduce(step: Step<number>): number;
+  reduce(step: Step<number>, initial: number): number;
+  reduce<R>(step: Step<R>, initial: R): R;
+  reduceRight(step: Step<number>): number;
+  reduceRight(step: Step<number>, initial: number): number;
+  reduceRight<R>(step: Step<R>, initial: R): R;
+}
+type Step<R> = (previous: R, current: number, index: number, array: FloatArray) => R;
 
 /** The two precisions: float32 is computed in single precision, float64 in double precision. */
 export type DType = "float32" | "float64";
