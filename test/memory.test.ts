@@ -80,7 +80,9 @@ describe("allocate", () => {
       refused("crossEntropyLoss: weight", () => crossEntropyLoss([x], [0], { weight: gone }));
       refused("mseLoss: upstream", () => mseLoss.valueAndGrad(x, x, { reduction: "none", upstream: gone }));
       refused("softmax: out.value", () => softmax(x, { out: { value: gone } }));
-      refused("mseLoss: out.grads.input", () => mseLoss.valueAndGrad(x, x, { out: { grads: { input: gone } } }));
+      refused("mseLoss: out.grads.input", () =>
+        mseLoss.valueAndGrad(x, x, { out: { grads: { input: gone } } }),
+      );
       refused("contrastiveLoss: energies", () => contrastiveLoss(gone, 0));
     });
   });

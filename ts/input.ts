@@ -199,13 +199,7 @@ export function readShape(where: string, name: string, shape: readonly unknown[]
   for (let i = 0; i < shape.length; i++) {
     const n = shape[i];
     if (typeof n !== "number" || !Number.isInteger(n) || n < 0) {
-      fail(
-        "SHAPE",
-        where,
-        name,
-        `a shape with ${describe(n)} at ${i}`,
-        "whole numbers from 0 on",
-      );
+      fail("SHAPE", where, name, `a shape with ${describe(n)} at ${i}`, "whole numbers from 0 on");
     }
     if (n !== 0) rows *= n;
     axes.push(n);

@@ -17,10 +17,19 @@ import { type Answer, program } from "./program.js";
 import { reactNative } from "./reactNative.js";
 import { runtimes } from "./runtimes.js";
 import { type Row, update } from "./table.js";
+import { tensorflow } from "./tensorflow.js";
 import { types } from "./types.js";
 import { answerOf, close, installTools, NotHere, project } from "./workshop.js";
 
-const PLATFORMS: readonly Platform[] = [...runtimes, ...browsers, ...bundlers, next, reactNative, types];
+const PLATFORMS: readonly Platform[] = [
+  ...runtimes,
+  ...browsers,
+  ...bundlers,
+  next,
+  reactNative,
+  tensorflow,
+  types,
+];
 
 /** Where the table stands. */
 const README = join(ROOT, "README.md");

@@ -282,6 +282,12 @@ interface Kind {
   readonly needsDisplay?: boolean;
 }
 
+const FIREFOX = [
+  "/usr/bin/firefox-esr",
+  "/usr/bin/firefox",
+  "/Applications/Firefox.app/Contents/MacOS/firefox",
+];
+
 const BROWSERS = {
   chromium: {
     variable: "PERDIDA_CHROMIUM",
@@ -310,9 +316,17 @@ const BROWSERS = {
   },
   firefox: {
     variable: "PERDIDA_FIREFOX",
-    paths: ["/usr/bin/firefox-esr", "/usr/bin/firefox", "/Applications/Firefox.app/Contents/MacOS/firefox"],
+    paths: FIREFOX,
     packages: ["firefox-esr"],
     args: (profile: string) => ["--headless", "--no-remote", "--profile", profile],
+  },
+  // without a display it has no webgl
+  "firefox, shown": {
+    variable: "PERDIDA_FIREFOX",
+    paths: FIREFOX,
+    packages: ["firefox-esr", "xvfb", "xauth"],
+    args: (profile: string) => ["--no-remote", "--profile", profile],
+    needsDisplay: true,
   },
   webkit: {
     variable: "PERDIDA_WEBKIT",
@@ -337,6 +351,7 @@ user_pref("browser.aboutwelcome.enabled", false);
 user_pref("datareporting.policy.dataSubmissionEnabled", false);
 user_pref("toolkit.telemetry.reportingpolicy.firstRun", false);
 user_pref("app.update.enabled", false);
+user_pref("webgl.force-enabled", true);
 `;
 
 /** How long a page has, which on a busy machine needs a while to come up. */
@@ -370,8 +385,8 @@ export async function browser(name: keyof typeof BROWSERS): Promise<Browser> {
     name,
     version,
     async visit(url, as) {
-      const profile = mkdtempSync(join(tmpdir(), `perdida-${name}-`));
-      if (name === "firefox") writeFileSync(join(profile, "user.js"), FIREFOX_PREFERENCES);
+      const profile = mkdtempSync(join(tmpdir(), `perdida-${name.replace(/\W+/g, "-")}-`));
+      if (name.startsWith("firefox")) writeFileSync(join(profile, "user.js"), FIREFOX_PREFERENCES);
       const reported = (await site()).report(as);
       const child = spawn(command, [...before, ...args(profile), url], { stdio: "ignore", detached: true });
       const late = sleep(PATIENCE, undefined, { ref: false }).then(() => {
