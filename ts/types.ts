@@ -47,7 +47,7 @@ export interface DimsTensor {
 /**
  * What a loss takes for an input: a number, a typed array (one axis), nested arrays, or `{ data, shape }` or
  * `{ data, dims }`. Float32Arrays are computed in single precision; as soon as a Float64Array or plain numbers take part,
- * in double precision. Arrays of integers go with either; class indices, answers and options choose nothing.
+ * in double precision. Arrays of integers go with either, and alone in double; class indices, answers and options choose nothing.
  */
 export type Input = number | TypedArray | Nested | Tensor<TypedArray> | DimsTensor;
 
@@ -59,7 +59,7 @@ export type Output = FloatArray | { readonly data: FloatArray };
 
 /** The options that every loss takes; `G` are the names of its differentiable inputs, `R` reductions of its own. */
 export interface CommonOptions<G extends string = string, R extends string = never> {
-  /** `"mean"` (default) and `"sum"` give a number, `"none"` a tensor of the single losses. */
+  /** `"mean"` (default; of no losses NaN) and `"sum"` give a number, `"none"` a tensor of the single losses. */
   reduction?: Reduction | R | undefined;
   /**
    * The gradient that flows in from above, dL/d(value): a number (default 1), or with reduction `"none"` also one number per
@@ -69,8 +69,9 @@ export interface CommonOptions<G extends string = string, R extends string = nev
   /** The inputs to differentiate (default: all differentiable ones). No work is done for others. */
   wrt?: readonly G[] | undefined;
   /**
-   * Arrays to write into, so that nothing is allocated. They may live in the core's memory ({@link allocate}), and may be the inputs or
-   * overlap them: what is computed is what comes of the inputs as they were. It takes the place of what they held; nothing is added up.
+   * Arrays to write into, so that nothing is allocated; `value` has length 1 for a mean or a sum. They may live in the core's memory
+   * ({@link allocate}), and may be the inputs or overlap them: what is computed is what comes of the inputs as they were. It takes the
+   * place of what they held; nothing is added up.
    */
   out?:
     | { value?: Output | undefined; grads?: { readonly [name in G]?: Output | undefined } | undefined }

@@ -82,7 +82,8 @@ type Ask = (input: Tensor<TypedArray>, upstream: TypedArray | undefined) => Answ
  * @param tf TensorFlow.js
  * @param loss a loss of two inputs
  * @param options the loss's own (but for `upstream`, `wrt` and `out`), and `oneHot`
- * @throws TypeError `TYPE` where `tf` or `loss` is something else; `UNKNOWN_OPTION` for the three options; what the loss throws
+ * @throws TypeError `TYPE` where `tf` or `loss` is something else; `UNKNOWN_OPTION` for the three options; RangeError `LABEL`: a row
+ * without a positive number, with `oneHot`; what the loss throws
  * @example
  * ```ts
  * import * as tf from "@tensorflow/tfjs";

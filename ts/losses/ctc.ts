@@ -45,7 +45,7 @@ const family: Family<Plan, CtcReference> = {
 export interface CtcOptions {
   /** The class that stands for "no label here". Default 0. */
   blank?: number | undefined;
-  /** How many steps of each sample count, [N]: those behind are never read. Default: all T. */
+  /** How many steps of each sample count, [N], or a number for one sample: those behind are never read. Default: all T. */
   inputLengths?: Input | undefined;
   /** How many labels of each target count, [N]. Default: all there are. */
   targetLengths?: Input | undefined;

@@ -597,7 +597,7 @@ export const nllLoss: EnergyLoss<EnergyNllOptions> = /* @__PURE__ */ define({
 
 /** Options of {@link meeLoss}. */
 export interface MeeOptions extends EnergyOptions {
-  /** The inverse temperature, above 0. Default 1. */
+  /** The inverse temperature, above 0 and finite. Default 1. */
   beta?: number | undefined;
 }
 
@@ -609,7 +609,7 @@ export interface MeeOptions extends EnergyOptions {
  * - `answers`: the correct answers [N], whole numbers in [0, K).
  *
  * @throws RangeError `SHAPE`, `RANK`: shapes that do not fit; `LABEL`: an answer that is none, or is not there; `NUMBER`: a beta that
- * is not above 0; TypeError: wrong kinds.
+ * is not above 0 or not finite; TypeError: wrong kinds.
  * @see LeCun et al. 2006, Table 1; Ljolje, Ephraim, Rabiner, Estimation of Hidden Markov Model Parameters by Minimizing Empirical
  * Error Rate, 1990. (The tutorial's table prints the negative of the probability; the 1 makes it an error.)
  * @example
@@ -635,8 +635,8 @@ export interface ContrastiveOptions extends EnergyOptions {
   /** H: `"hinge"` (default) is max(0, z), `"log"` is log(1 + exp(z)). */
   surrogate?: "hinge" | "log" | undefined;
   /**
-   * C: [K, K], a row for each correct answer, or [N, K], a row for each sample (where N = K it is read as the first), or a
-   * function. What it says of the correct answer itself is not looked at. Default: `margin` for all.
+   * C: [K, K], a row for each correct answer, or [N, K], a row for each sample (where N = K it is read as the first; [K] for one
+   * sample), or a function. What it says of the correct answer itself is not looked at. Default: `margin` for all.
    */
   marginMatrix?: Input | Margin | undefined;
   /** C as one number for all, or as a function, where there is no `marginMatrix`. Default 1. */

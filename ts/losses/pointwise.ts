@@ -241,8 +241,8 @@ export interface BceWithLogitsOptions {
  * and p the posWeight. Nothing overflows, whatever the logit; where a term has no share (`t = 1` or `t = 0`) it adds nothing
  * even at an infinite logit (where PyTorch gives NaN).
  *
- * - `input`: logits, any shape. Differentiable: `w (s(x) - t)` where p is 1.
- * - `target`: the same shape, usually in [0, 1]. Differentiable: `-w x` where p is 1.
+ * - `input`: logits, any shape. Differentiable: `w (s(x) (p t + 1 - t) - p t)`.
+ * - `target`: the same shape, usually in [0, 1]. Differentiable: `w (log s(-x) - p log s(x))`.
  *
  * @throws RangeError `SHAPE`: shapes that differ, a weight or posWeight that does not broadcast; TypeError: wrong kinds.
  * @see PyTorch `nn.BCEWithLogitsLoss`.
@@ -275,7 +275,7 @@ export interface KlDivOptions {
 /**
  * Kullback-Leibler divergence of a target distribution from an input of log-probabilities: `t (log t - x)` per element, or
  * `exp(t) (t - x)` with `logTarget`. Where the target's probability is 0 the loss is 0. Summed over the classes it is the divergence:
- * the reduction `"batchmean"` gives its mean over the first axis, while `"mean"` divides by the number of elements, as PyTorch.
+ * the reduction `"batchmean"` gives its mean over the input's first axis, while `"mean"` divides by the number of elements, as PyTorch.
  * Of one distribution alone, [C], that is `"sum"`. Probabilities for an input are not noticed; a divergence below 0 tells of them.
  *
  * - `input`: log-probabilities; `target`: probabilities, or log-probabilities with `logTarget`; any shapes that broadcast together.
@@ -369,7 +369,7 @@ export interface SigmoidFocalOptions {
  * Focal loss on logits: binary cross-entropy that pays less attention to what is predicted well, `a q^gamma BCE(x, t)` per
  * element, with s the sigmoid, `q = s(x) (1 - t) + s(-x) t` how far the prediction is off and `a = alpha t + (1 - alpha) (1 - t)`.
  * With gamma 0 and alpha -1 it is {@link bceWithLogitsLoss}. Nothing overflows; an infinite logit has the loss that it tends to, 0 or
- * Infinity (torchvision: NaN).
+ * Infinity (torchvision: NaN), or NaN where alpha gives it no weight.
  *
  * - `input`: logits, any shape. Differentiable: `a (q^gamma (s(x) - t) + gamma q^(gamma - 1) (1 - 2 t) s(x) s(-x) BCE(x, t))`.
  * - `target`: the same shape, 0 or 1 or between.

@@ -157,7 +157,7 @@ export interface CrossEntropyOptions {
  * not ignored (class indices) or by how many rows there are (probabilities), as PyTorch; over no valid target it is NaN.
  *
  * - `input`: logits, [N, C], [C] for one row, or [N, C, d1, ..., dk] with a row of classes per position: pixels, steps.
- *   Differentiable: `softmax(x) - target`, times the weights.
+ *   Differentiable: `softmax(x)_c sum_k w_k q_k - w_c q_c`, q being the target.
  * - `target`: class indices (whole numbers in [0, C) or `ignoreIndex`) in the shape of `input` without C: [N], [N, d1, ..., dk]
  *   or a number. Or probabilities in the shape of `input`, then differentiable as well: `-(1 - s) w_c log softmax(x)_c`. They
  *   are not checked to add up to one.
@@ -273,8 +273,8 @@ export const multiMarginLoss: Loss<[input: Input, target: Input], "input", Multi
  *
  * - `input`: scores, [N, C] or [C]. Differentiable; at the kink the gradient is 0. NaN that is compared makes the loss of its row NaN
  *   (PyTorch passes over it).
- * - `target`: the sets: [N, C] of class indices, each row ended by its first -1 (what follows is not looked at), or ragged
- *   arrays, `[[3, 0], [], [1]]`. An empty set has loss 0.
+ * - `target`: the sets: [N, C] of class indices, each row ended by its first -1 (what follows must be classes or -1, and
+ *   counts for nothing), or ragged arrays, `[[3, 0], [], [1]]`. An empty set has loss 0; a label that stands twice counts twice.
  *
  * @throws RangeError `SHAPE`, `RANK`, `LENGTH`: shapes that do not fit; `LABEL`: a target that is no class; TypeError: wrong kinds.
  * @see PyTorch `nn.MultiLabelMarginLoss`.
@@ -335,7 +335,7 @@ export const multiLabelSoftMarginLoss: Loss<
  * `log sum_c exp(x_c)` over the last axis, without overflow.
  *
  * - `input`, called x here: [..., C]; the value has the shape without the last axis. Differentiable: `upstream * softmax(x)`.
- *   A row of nothing but -Infinity gives -Infinity.
+ *   A row of nothing but -Infinity gives -Infinity, with gradient NaN.
  *
  * @throws RangeError `RANK`, `SHAPE`: no last axis, or an empty one; TypeError: wrong kinds.
  * @see PyTorch `torch.logsumexp` with `dim=-1`.

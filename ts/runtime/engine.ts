@@ -188,9 +188,10 @@ export function setEngine(name: "wasm" | "js" | "auto"): void {
 /**
  * Compiles the core without blocking and waits for it: all that the functions in the program need. Not needed before a first call (what it
  * needs is compiled then, synchronously, in a millisecond), except with `perdida/slim`, which has no core of its own: there `source` is the
- * address of `perdida.wasm`, a Response or its promise, its bytes, or a compiled module. Where a first attempt was refused,
- * a later one that succeeds moves the program from the js to the wasm engine. Resolves to {@link engine}'s answer; it
- * rejects only where a source was given that cannot be fetched.
+ * address of `perdida.wasm` (Node reads those of files), a Response or its promise, its bytes, or a compiled module. Where a first
+ * attempt was refused, a later one that succeeds moves the program from the js to the wasm engine; where the core answers already,
+ * `source` is not looked at. Resolves to {@link engine}'s answer; it rejects only where a source was given that is none, or
+ * cannot be fetched or read.
  *
  * @example
  * ```ts

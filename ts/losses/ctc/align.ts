@@ -182,7 +182,8 @@ const aligned = /* @__PURE__ */ define<
  * rather ends in the last label than in the blank behind it. A target that the input cannot emit has score -Infinity and no spans, a
  * sample with a step that has NaN, +Infinity or nothing but -Infinity has score NaN and no spans.
  *
- * It keeps about S bytes per step: cut hours of speech into pieces. Two `"*"` side by side need a blank between them.
+ * It keeps about S bytes per step, 2 S in double precision: cut hours of speech into pieces. Two `"*"` side by side need a blank between
+ * them.
  *
  * @throws RangeError `RANK`, `SHAPE`, `LABEL`, `LENGTH`, `NUMBER` and TypeErrors, as {@link ctcLoss}.
  * @see torchaudio `forced_align`; Graves et al., Connectionist Temporal Classification, 2006.

@@ -34,7 +34,7 @@ export interface CtcBeamOptions extends CtcDecodeOptions {
   /**
    * Scores an extension: it is given a prefix and the label that is put behind it, and what it gives back is added to the score: a
    * language model's log-probability times a weight, a bonus per label. -Infinity forbids the extension
-   * and all that would come of it. It may be asked once per prefix and label; the prefix is frozen.
+   * and all that would come of it. It is asked once per prefix and label while the prefix is in the beam; the prefix is frozen.
    */
   extend?: ((prefix: readonly number[], label: number) => number) | undefined;
   /** Scores the end: what it gives back for a whole labelling is added to its score. -Infinity forbids the labelling. */
@@ -127,14 +127,14 @@ function checked<A extends unknown[]>(
  * up on the way. Gives the `topK` best that it found, best first; for a batch one such array per sample. Where the beam is wide enough for
  * all prefixes that there are, `logProb` is exact: minus {@link ctcLoss} of the same labels.
  *
- * - `logits`: as {@link ctcGreedyDecode} has them.
+ * - `logits`: as {@link ctcGreedyDecode} has them; where that gives NaN, so does this, once.
  *
  * `extend(prefix, label)` and `finish(labels)` add to a labelling's score, which then ranks them and comes back as `score`; `logProb` stays
  * what the logits say. Scores that are alike keep the order in which their prefixes were found. `labelThreshold` and
  * `beamThreshold` leave out what is improbable, to be faster. Where the hooks forbid all labellings, the array is empty.
  *
  * @throws RangeError `RANK`, `SHAPE`, `LENGTH`, `NUMBER` and TypeErrors, as {@link ctcLoss}.
- * @see Graves and Jaitly, Towards End-to-End Speech Recognition with Recurrent Neural Networks, 2014, section 4; Hannun et al.,
+ * @see Graves and Jaitly, Towards End-to-End Speech Recognition with Recurrent Neural Networks, 2014, section 5; Hannun et al.,
  * First-Pass Large Vocabulary Continuous Speech Recognition using Bi-Directional Recurrent DNNs, 2014 (with a language model).
  * @example
  * ```ts

@@ -81,7 +81,8 @@ const occupied = /* @__PURE__ */ define<
 
 /**
  * The probability of each symbol at each step given the target: of all paths that collapse to it, the share that is at this
- * symbol at this step. Each step's add up to 1. They are softmax(logits) minus the gradient of {@link ctcLoss}.
+ * symbol at this step. Each step's add up to 1. They are softmax(logits) minus the gradient of {@link ctcLoss} with
+ * reduction `"sum"`.
  *
  * - `logits`, `targets`: as {@link ctcLoss} has them. What comes back lies as the logits do.
  *

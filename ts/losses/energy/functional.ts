@@ -216,7 +216,7 @@ function read(where: string, json: unknown): Omit<LossFunctionalJson, "units" | 
  * NaN and infinities count as in any sum. About 15 nanoseconds a loss (measured), 600 bytes whatever their number.
  *
  * @throws TypeError: losses that are no numbers, a regulariser that is none; of `from` also RangeError `NUMBER`: counts that are none.
- * @see LeCun et al. 2006, section 2, equation 3; Neal, Fast Exact Summation Using Small and Large Superaccumulators, 2015.
+ * @see LeCun et al. 2006, section 2; Neal, Fast Exact Summation Using Small and Large Superaccumulators, 2015.
  * @example
  * ```ts
  * import { hingeLoss, lossFunctional } from "perdida/energy";

@@ -24,7 +24,7 @@ export function finishBatch(call: Call, plan: Plan): void {
 
 /** Options of {@link batchHardTripletLoss}, {@link batchSemiHardTripletLoss} and {@link batchAllTripletLoss}. */
 export interface BatchTripletOptions {
-  /** How much farther than the positive the negative must be. Default 1. */
+  /** How much farther than the positive the negative must be; from 0 on. Default 1. */
   margin?: number | undefined;
   /** Whether squared distances are compared. Default false. */
   squared?: boolean | undefined;
@@ -34,7 +34,7 @@ export interface BatchTripletOptions {
 
 /** What `valueAndGrad` of a loss that mines gives. */
 export interface MinedValueAndGrad<V> extends ValueAndGrad<V, "embeddings"> {
-  /** How many triplets have a gradient. */
+  /** How many triplets have a gradient; of `supervisedContrastiveLoss` how many anchors count. */
   active: number;
 }
 
@@ -125,7 +125,7 @@ export const batchSemiHardTripletLoss: BatchLoss<BatchTripletOptions> = /* @__PU
  *
  * @throws RangeError `RANK`, `SHAPE`: shapes that do not fit; `LABEL`: a label that is no whole number; `NUMBER`: a margin below 0;
  * TypeError: wrong kinds.
- * @see Hermans, Beyer, Leibe, In Defense of the Triplet Loss for Person Re-Identification, 2017, equation 6 and section 2 (the mean
+ * @see Hermans, Beyer, Leibe, In Defense of the Triplet Loss for Person Re-Identification, 2017, equation 6 and table 1 (the mean
  * over those that are not 0).
  * @example
  * ```ts

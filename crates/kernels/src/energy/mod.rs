@@ -14,7 +14,7 @@ pub mod contrastive;
 pub mod gibbs;
 pub mod offender;
 
-/// The losses by their number at the door; ts/losses/energy.ts has the same table.
+/// The losses by their number at the door; ts/doors/energy.ts has the same table.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Op {
     /// The energy of the correct answer.

@@ -19,7 +19,7 @@ mod functions;
 pub mod likelihood;
 pub mod margins;
 
-/// The losses by their number at the door; ts/losses/pointwise.ts has the same table.
+/// The losses by their number at the door; ts/doors/pointwise.ts has the same table.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Op {
     /// Absolute error.

@@ -16,7 +16,7 @@ pub mod margins;
 pub mod softmax;
 pub mod strips;
 
-/// The losses by their number at the door; ts/losses/rowwise.ts has the same table.
+/// The losses by their number at the door; ts/doors/rowwise.ts has the same table.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Op {
     /// Cross-entropy with class indices. `p`: ignoreIndex, labelSmoothing.

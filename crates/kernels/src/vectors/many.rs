@@ -8,7 +8,7 @@ use super::panels::{convert, Pool};
 use super::{all_pairs, contrastive, mining, nearest};
 use lanes::{Lanes, Real};
 
-/// The functions by their number at the door; ts/losses/vectors has the same table.
+/// The functions by their number at the door; ts/doors/many.ts has the same table.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Op {
     /// All distances of two sets. `p`: the norm.

@@ -27,7 +27,7 @@ pub mod quantised;
 pub mod triplets;
 mod weighted;
 
-/// The losses by their number at the door; ts/losses/vectors.ts has the same table.
+/// The losses by their number at the door; ts/doors/vectors.ts has the same table.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Op {
     /// ||x1 - x2 + eps||_p. `p`: the norm, eps.
