@@ -63,7 +63,7 @@ export interface CommonOptions<G extends string = string, R extends string = nev
   reduction?: Reduction | R | undefined;
   /**
    * The gradient that flows in from above, dL/d(value): a number (default 1), or with reduction `"none"` also one number per
-   * loss. The gradients that come out are multiplied by it.
+   * loss, of a {@link Mapping} per number of the value. The gradients that come out are multiplied by it.
    */
   upstream?: Input | undefined;
   /** The inputs to differentiate (default: all differentiable ones). No work is done for others. */
