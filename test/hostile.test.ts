@@ -312,6 +312,22 @@ describe.each(["wasm", "js"] as const)("on the %s engine", (name) => {
       const found = call("ctcBeamDecode", tensor(Float32Array.from(numbers), [3, 3]), { topK: 3, finish });
       expect(found).toEqual(expected);
     });
+    for (const decode of ["ctcGreedyDecode", "ctcBeamDecode"])
+      refused(
+        `${decode}: logits are taken away before they are read`,
+        () => {
+          const gone = Float32Array.of(0, 1, 1, 0);
+          const options = {
+            get blank() {
+              detach(gone);
+              return 0;
+            },
+          };
+          return call(decode, tensor(gone, [2, 2]), options);
+        },
+        "BUFFER",
+        "is an array whose buffer was detached meanwhile",
+      );
     on("what a distance gives is asked for once", () => {
       let asked = 0;
       const distance = () => ({

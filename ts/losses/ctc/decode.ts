@@ -1,4 +1,5 @@
 /** Decoding: labellings out of logits, without a target. */
+import { numbersOf } from "../../define.js";
 import { describe, fail } from "../../errors.js";
 import { readOperand } from "../../input.js";
 import { callback, number, type OptionTable, type OptionValues, readOptions } from "../../options.js";
@@ -59,7 +60,7 @@ function decode<T extends OptionTable & typeof OF_LOGITS, R>(
   const operand = readOperand(where, "logits", logits);
   const options = readOptions(where, table, given) as OptionValues<T & typeof OF_LOGITS> & Hooks;
   const read = readLogits(where, operand, options);
-  const { data } = operand;
+  const data = numbersOf(where, operand);
   // hooks are code of the caller's, which may change the logits, or take their memory away
   const numbers =
     options.extend || options.finish || typeof data[0] === "bigint"
