@@ -344,6 +344,23 @@ describe("several samples, and all answers at once", () => {
   });
 });
 
+test("bounds may take the answer away while they are read: it was read", () => {
+  const answer = Float64Array.of(1, 2);
+  const bounds: [number, number][] = [
+    [0, 3],
+    [0, 3],
+  ];
+  const energy = (y: Float64Array) => ({ value: (y[0] as number) + (y[1] as number), grad: [1, 1] });
+  const options = { epsilon: 0.5, starts: 4 };
+  const expected = mostOffendingContinuous(energy, answer.slice(), { ...options, bounds });
+  const get = (): [number, number] => {
+    if (answer.length > 0) structuredClone(answer.buffer, { transfer: [answer.buffer] });
+    return [0, 3];
+  };
+  const spoiling = Object.defineProperty([...bounds], 0, { get });
+  expect(mostOffendingContinuous(energy, answer, { ...options, bounds: spoiling })).toEqual(expected);
+});
+
 describe("what does not fit is refused", () => {
   const flat = () => ({ value: 0, grad: [0, 0] });
   test.each([
@@ -383,6 +400,11 @@ describe("what does not fit is refused", () => {
       /energy\(y\)\.value is undefined/,
     ],
     [() => mostOffendingContinuous((() => 0) as never, [0]), "TYPE", /energy\(y\)\.value is undefined/],
+    [
+      () => mostOffendingContinuous(flat, [0, 0], { batch: 1 as never }),
+      "TYPE",
+      /batch is 1, expected true or false/,
+    ],
     [
       () => mostOffendingContinuous(flat, [0, 0], { epsilom: 1 } as never),
       "UNKNOWN_OPTION",

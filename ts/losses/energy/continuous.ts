@@ -8,7 +8,7 @@
  */
 import { describe, fail, shapeText } from "../../errors.js";
 import { isTyped, type Operand, readOperand, sizeOf } from "../../input.js";
-import { anything, number, readOptions } from "../../options.js";
+import { anything, flag, number, readOptions } from "../../options.js";
 import type { Input, Tensor, TypedArray } from "../../types.js";
 
 const WHERE = "mostOffendingContinuous";
@@ -453,21 +453,21 @@ export function mostOffendingContinuous(
     steps: number(200, { least: 1, integer: true }),
     seed: number(0, { integer: true }),
     bounds: anything(),
-    batch: anything(),
+    batch: flag(false),
   };
   const { epsilon, starts, steps, seed, bounds, batch } = readOptions(WHERE, table, options);
   if (typeof energy !== "function") fail("TYPE", WHERE, "energy", describe(energy), "a function");
   const { operand, rows, size } = readAnswer(answer);
-  const [low, high] = readBounds(bounds, size);
+  // before the bounds, of which a getter may be code of the caller's
   const data = Float64Array.from(operand.data as ArrayLike<number>, Number);
+  const [low, high] = readBounds(bounds, size);
   const all: Search[][] = [];
   for (let i = 0; i < rows; i++) {
     // a sample's search is the same alone and among others
     const region = new Region(data.slice(i * size, (i + 1) * size), epsilon, low, high);
     all.push(searches(i, region, starts, randomNumbers(seed)));
   }
-  const ask =
-    batch === true ? allAtOnce(energy as EnergyOfAnswers, size) : oneByOne(energy as EnergyOfAnswer, size);
+  const ask = batch ? allAtOnce(energy as EnergyOfAnswers, size) : oneByOne(energy as EnergyOfAnswer, size);
   for (let step = 0; step < steps; step++) {
     const active = all.flat().filter(({ done }) => !done);
     if (active.length === 0) break;
