@@ -5,14 +5,16 @@ import { ROOT } from "./scripts/support.mjs";
 
 // Tests run on ts/ itself; those of what the families do and refuse also on dist/, as bundlers take it, since names are shortened there;
 // test/package.test.ts is about the package, and brings a consumer's own Node.
+/** A path as Vite has it on every system. */
+const slashed = (file: string): string => file.replaceAll("\\", "/");
 const alias = Object.entries({ ...aliases("inline"), ...sources }).map(([name, file]) => ({
   find: new RegExp(`^${name}$`),
-  replacement: file,
+  replacement: slashed(file),
 }));
 
 /** The files of the entry points, to their names. */
-const ENTRIES = new Map(Object.values(sources).map((file) => [file, basename(file, ".ts")]));
-const REGISTRY = join(ROOT, "ts/registry.ts");
+const ENTRIES = new Map(Object.values(sources).map((file) => [slashed(file), basename(file, ".ts")]));
+const REGISTRY = slashed(join(ROOT, "ts/registry.ts"));
 /** What a plugin's hooks are called on. */
 interface Resolver {
   resolve(id: string, importer?: string, options?: { skipSelf: boolean }): Promise<{ id: string } | null>;
