@@ -7,6 +7,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  realpathSync,
   renameSync,
   rmSync,
   statSync,
@@ -70,10 +71,11 @@ export async function script(main) {
   }
 }
 
-/** Whether this module is the one that was started.
+/** Whether this module is the one that was started. A module's URL has no links in it, the path that was started may have some.
  * @param {string} url its import.meta.url */
 export function isMain(url) {
-  return process.argv[1] !== undefined && resolve(process.argv[1]) === fileURLToPath(url);
+  const [, started] = process.argv;
+  return started !== undefined && existsSync(started) && realpathSync(started) === fileURLToPath(url);
 }
 
 /**
@@ -258,8 +260,9 @@ function isAbandoned(file, text) {
 export async function withLock(name, work) {
   const file = join(cacheFolder(), "locks", name);
   const draft = `${file}.${randomUUID()}`;
+  const own = `${hostname()} ${process.pid} ${draft.slice(-36)}`;
   mkdirSync(dirname(file), { recursive: true });
-  writeFileSync(draft, `${hostname()} ${process.pid} ${draft.slice(-36)}`);
+  writeFileSync(draft, own);
   try {
     for (let waited = 0; ; waited++) {
       try {
@@ -275,11 +278,10 @@ export async function withLock(name, work) {
   } finally {
     rmSync(draft, { force: true });
   }
-  const alive = setInterval(
-    () => existsSync(file) && utimesSync(file, new Date(), new Date()),
-    SILENCE / 4,
-  ).unref();
-  const release = () => rmSync(file, { force: true });
+  // after a silence, a machine that slept, it may have become another's
+  const isHeld = () => readText(file) === own;
+  const alive = setInterval(() => isHeld() && utimesSync(file, new Date(), new Date()), SILENCE / 4).unref();
+  const release = () => isHeld() && rmSync(file, { force: true });
   const onSignal = (/** @type {NodeJS.Signals} */ signal) => {
     release();
     process.off(signal, onSignal);
