@@ -179,6 +179,27 @@ test("losses are ordered: batch-all at most counts what batch-hard counts, semi-
   );
 });
 
+test("vectors are told apart however small they are, those of double precision too that are 0 in single", () => {
+  const x = vectorsOf(40, 5, 1, "float64");
+  const labels = labelsOf(40, 4, 1);
+  // powers of two, by which everything comes out the same
+  for (const loss of Object.values(ALL)) {
+    const expected = loss.valueAndGrad(x, labels, { ...NONE, margin: 0 });
+    for (const exponent of [-70, -140, -160, -300, 300]) {
+      const by = 2 ** exponent;
+      const scaled = { data: x.data.map((v) => v * by), shape: x.shape };
+      const { value, grads } = loss.valueAndGrad(scaled, labels, { ...NONE, margin: 0 });
+      const what = `${loss.name} at 2^${exponent}`;
+      expectSameBits(
+        value.data.map((v) => v / by),
+        expected.value.data,
+        what,
+      );
+      expectSameBits(grads.embeddings.data, expected.grads.embeddings.data, what);
+    }
+  }
+});
+
 test("no matrix of all pairs is kept", () => {
   on("wasm", () => {
     const scratch = (n: number): number => {

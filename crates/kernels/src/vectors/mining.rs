@@ -224,9 +224,9 @@ fn hard<'a>(
     // labels count classes, so they are exact in single precision up to 2^24 vectors
     let filter =
         Filter { class: singles.take(padded), low: singles.take(padded), high: singles.take(padded) };
+    // what fills the last panel is like nothing, and farther
     filter.class.fill(-1.0);
     filter.low.fill(f32::INFINITY);
-    filter.high.fill(0.0);
     let e = bound::<F32x4>(set.arrays);
     for (((class, low), high), (label, square)) in filter
         .class
@@ -236,8 +236,11 @@ fn hard<'a>(
         .zip(loss.labels.iter().zip(set.squares))
     {
         *class = *label as f32;
-        *low = (f64::from(*square) * (1.0 - e)) as f32;
-        *high = (f64::from(*square) * (1.0 + e)) as f32;
+        let square = f64::from(*square);
+        // what is 0 in single precision may be none in double: nothing is known of it, and this is NaN
+        let doubt = e * square * square / square;
+        *low = (square - doubt) as f32;
+        *high = (square + doubt) as f32;
     }
     let mut tile = [[0.0; WIDTH]; WIDTH];
     let mut which = [0.0; WIDTH];
