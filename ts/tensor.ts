@@ -99,7 +99,8 @@ export class AllocatedTensor<A extends FloatArray = FloatArray> implements Tenso
 
 /**
  * A tensor of zeros in the core's memory: losses take it, and write to it, without a copy. On the js engine its `data` is an
- * ordinary typed array, so that programs stay the same. It is freed by `dispose()`, by `using`, or after it was forgotten.
+ * ordinary typed array, so that programs stay the same. It is freed by `dispose()`, by `using`, or after it was forgotten; its `data` keeps
+ * it, a `subarray` of that does not.
  *
  * @param shape the lengths of the axes
  * @param dtype `"float32"` (default) or `"float64"`

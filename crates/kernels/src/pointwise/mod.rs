@@ -137,7 +137,7 @@ pub struct Elements<'a, R> {
 const BLOCK: usize = 64;
 /// Arrays of a block that a call needs: one for the values, the others for what losses prepare.
 const ROOM: usize = 4;
-/// So many numbers are added up at a time: a call is the sum of the calls of its pieces of this length, to the bit (ts/define.ts makes
+/// So many numbers are added up at a time: a call is the sum of the calls of its pieces of this length, to the bit (ts/core.ts makes
 /// use of it).
 pub const PIECE: usize = 16384;
 
