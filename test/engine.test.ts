@@ -186,7 +186,7 @@ function compiled(run: () => void): number[] {
   return sizes;
 }
 const sizeOf = (part: string): number =>
-  readFileSync(new URL(`../ts/runtime/generated/parts/${part}.wasm`, import.meta.url)).length;
+  readFileSync(new URL(`../ts/runtime/generated/parts/${part}.packed.wasm`, import.meta.url)).length;
 
 describe("the parts of the core", () => {
   test("are compiled when a function of theirs is first called, once", async () => {

@@ -30,7 +30,7 @@ function restored(bytes: Uint8Array, at: number): Uint8Array {
 
 test.each(PARTS)("the part %s of the core is unpacked to what was built", async (part) => {
   const { source } = (await import(aliases("inline")[`#part/${part}`] as string)) as { source(): Uint8Array };
-  const built = readFileSync(`ts/runtime/generated/parts/${part}.wasm`);
+  const built = readFileSync(`ts/runtime/generated/parts/${part}.packed.wasm`);
   expect(Buffer.compare(source(), built)).toBe(0);
 });
 
