@@ -404,7 +404,10 @@ fn measure_near<L: Lanes>(
     }
 }
 
-/// |a - b| by differences. Where squares would overflow or vanish they are taken in double precision.
+/// 2^600: squares of differences of double precision neither overflow nor vanish once they are so much smaller or larger.
+const UP: f64 = f64::from_bits((1023 + 600) << 52);
+
+/// |a - b| by differences. Where squares would overflow or vanish they are taken in double precision, and in that of scaled differences.
 #[inline(never)]
 pub fn distance<L: Lanes>(a: &[L::Array], b: &[L::Array]) -> L::Scalar {
     let mut sum = [L::zero(); 4];
@@ -422,18 +425,19 @@ pub fn distance<L: Lanes>(a: &[L::Array], b: &[L::Array]) -> L::Scalar {
     }
     let [s0, s1, s2, s3] = sum;
     let square = ((s0 + s1) + (s2 + s3)).sum();
-    let (least, most) = if L::COUNT == 4 { (1e-28, 1e36) } else { (1e-270, 1e300) };
+    let (least, most, up) = if L::COUNT == 4 { (1e-28, 1e36, 1.0) } else { (1e-270, 1e300, UP) };
     if L::Scalar::from_f64(least) < square && square < L::Scalar::from_f64(most) {
         return square.sqrt_of();
     }
+    let scale = if square < L::Scalar::ONE { up } else { 1.0 / up };
     let mut sum = 0.0;
     for (a, b) in a.iter().zip(b) {
         for (a, b) in a.as_ref().iter().zip(b.as_ref()) {
-            let d = a.to_f64() - b.to_f64();
+            let d = (a.to_f64() - b.to_f64()) * scale;
             sum += d * d;
         }
     }
-    L::Scalar::from_f64(sum.sqrt_of())
+    L::Scalar::from_f64(sum.sqrt_of() / scale)
 }
 
 /// The squared distances of two vectors, the first of the lines of `a`, and the eight of a panel, number by number as a reference
