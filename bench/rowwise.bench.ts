@@ -43,7 +43,7 @@ const ROWS: readonly Row[] = [
   {
     name: "crossEntropyLoss",
     note: "probabilities",
-    sizes: [SQUARE],
+    sizes: [SHORT, SQUARE],
     inputs: (draw, rows, columns) => [
       ...SCORES(draw, rows, columns),
       draw.probabilities("target", [rows, columns]),

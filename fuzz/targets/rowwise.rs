@@ -94,25 +94,28 @@ fn strips(d: &mut Draw) {
     let mut call = Call::new(false);
     call.reals(d, size, -4.0, 4.0);
     // what it takes, and some that it does not
-    let number = [0, 0, 6, 7, 8, d.below(10) as u32][d.below(6)];
+    let number = [0, 1, 1, 6, 7, 8, d.below(10) as u32][d.below(7)];
     let op = Op::from_door(number);
     if op.is_some_and(|op| op.labels(1) > 0) {
         call.ints(d, rows, 0, columns.min(1 << 30) as i64);
     } else {
         call.absent();
     }
+    let targets = rows.saturating_mul(op.map_or(0, |op| op.targets(columns)));
+    call.maybe(d, if targets > 0 { 15 } else { 0 }, |call, d| call.reals(d, targets, 0.0, 1.0));
     let values = if op.is_some_and(Op::is_mapping) { size } else { rows };
     call.maybe(d, 5, |call, d| call.reals(d, columns, 0.5, 2.0));
     call.maybe(d, 8, |call, _| call.out(values));
     call.maybe(d, 11, |call, _| call.out(size));
+    call.maybe(d, if targets > 0 { 8 } else { 0 }, |call, _| call.out(targets));
     call.maybe(d, 4, |call, d| call.reals(d, values, -2.0, 2.0));
     let scale = d.option(&[1.0, 0.5, -2.0, 0.0]);
     let ignored = d.option(&[-100.0, 0.0]);
     let smoothing = d.option(&[0.0, 0.1, 1.0]);
     call.run(d, |at| {
         rowwise_strips_f32(
-            number, rows, columns, at[0], at[1], 0, at[2], at[3], at[4], 0, at[5], scale, ignored, smoothing,
-            inner,
+            number, rows, columns, at[0], at[1], at[2], at[3], at[4], at[5], at[6], at[7], scale, ignored,
+            smoothing, inner,
         )
     });
 }

@@ -43,12 +43,18 @@ function bytesOf({ dtype }: Call): number {
 }
 
 /** Up to how many columns the kernel that takes several rows at a time is faster (measured). */
-function mostColumns({ op }: Call, { rows, columns, inner }: Plan, withGradient: boolean): number {
+function mostColumns(
+  { op }: Call,
+  { rows, columns, inner }: Plan,
+  labels: number,
+  withGradient: boolean,
+): number {
   // nothing has to be turned
   if (inner % 4 === 0) return 128;
   if (inner > 1 || rows < 4) return 0;
-  if (op < LOG_SOFTMAX) return rows < 8 ? 28 : 100;
+  if (op === LOG_SUM_EXP || labels !== 0) return rows < 8 ? 28 : 100;
   if (rows < 8) return 0;
+  if (op === CROSS_ENTROPY) return 60;
   if (op === LOG_SOFTMAX) return withGradient ? 60 : 100;
   // rows of whole vectors are quick one at a time
   return columns % 4 === 0 ? 28 : 64;
@@ -62,8 +68,8 @@ function goInStrips(call: Call, plan: Plan, at: Eight): boolean {
   const isTaken =
     op >= LOG_SOFTMAX
       ? !withGradient || upstream !== 0
-      : op === LOG_SUM_EXP || (op === CROSS_ENTROPY && labels !== 0 && (parameters[1] === 0 || weight === 0));
-  return isTaken && dtype === "float32" && plan.columns <= mostColumns(call, plan, withGradient);
+      : op === LOG_SUM_EXP || (op === CROSS_ENTROPY && (labels === 0 || parameters[1] === 0 || weight === 0));
+  return isTaken && dtype === "float32" && plan.columns <= mostColumns(call, plan, labels, withGradient);
 }
 
 /** Runs a kernel: on rows as they stand, or where it does not take them so, on rows brought together. */

@@ -193,11 +193,15 @@ fn arrays_that_do_not_fit_are_refused_one_by_one() {
         one_that_does_not_fit_is_refused::<F64x2>(&call, &[], &run::<F64x2>);
     }
     one_that_does_not_fit_is_refused::<F64x2>(&Call::fitting(Op::NllLoss, 8, 3, 4), &[], &run::<F64x2>);
-    // they know nothing of targets that are numbers
+    // but for probabilities they know nothing of targets that are numbers
     let unseen = [2, 7];
     let in_strips = |op: Op, r: &mut Rows<f32>| strips::run(op, r, &mut [0.0; 256]);
     for op in [Op::CrossEntropyLoss, Op::LogSumExp, Op::LogSoftmax, Op::Softmax] {
         one_that_does_not_fit_is_refused::<F32x4>(&Call::fitting(op, 8, 3, 1), &unseen, &in_strips);
+    }
+    for inner in [1, 4] {
+        let call = Call::fitting(Op::CrossEntropyLossProbabilities, 8, 3, inner);
+        one_that_does_not_fit_is_refused::<F32x4>(&call, &[], &in_strips);
     }
     one_that_does_not_fit_is_refused::<F32x4>(
         &Call::fitting(Op::CrossEntropyLoss, 8, 3, 4),
@@ -416,6 +420,80 @@ fn functions_in_strips_have_the_bits_of_rows() {
                 for (actual, expected) in actual.iter().zip(&expected) {
                     for (i, (&a, &b)) in actual.iter().zip(expected).enumerate() {
                         assert!(same(a, b), "{op:?} {rows} x {columns}, number {i}: {a} is not {b}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn probabilities_in_strips_have_the_bits_of_rows() {
+    let odd = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0, 0.0, 3e38];
+    let mut state = 3u64;
+    let mut random = move || {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 40) as f32 / (1 << 24) as f32
+    };
+    let shapes = [(1, 1), (3, 1), (9, 1), (70, 1), (131, 1), (1, 4), (3, 68), (1, 76)];
+    for (columns, (samples, inner)) in
+        [1, 2, 3, 4, 5, 8, 9, 21, 31, 64, 257, 300].into_iter().flat_map(|n| shapes.map(|shape| (n, shape)))
+    {
+        for kind in 0..32 {
+            let is = |bit: u32| kind >> bit & 1 == 1;
+            let (rows, size) = (samples * inner, samples * inner * columns);
+            let mut numbers = |n: usize| (0..n).map(|_| random()).collect::<Vec<f32>>();
+            let mut arrays = [numbers(size), numbers(size), numbers(columns), numbers(rows)];
+            arrays[0].iter_mut().for_each(|x| *x = 60.0 * *x - 30.0);
+            for (k, array) in arrays.iter_mut().enumerate().filter(|_| is(0)) {
+                for (i, x) in array.iter_mut().enumerate().skip(k + 1).step_by(3 * columns + 1) {
+                    *x = odd[(i + k) % 6];
+                }
+            }
+            let [input, target, weight, upstream] = &arrays;
+            let some = |array: &[f32], is: bool| if is { array.to_vec() } else { vec![] };
+            let (weight, upstream) = (some(weight, is(1)), some(upstream, is(2)));
+            let run_with =
+                |inner: usize, input: &[f32], target: &[f32], f: &mut dyn FnMut(&mut Rows<f32>) -> f64| {
+                    let mut to = [rows, size, size].map(|n| vec![9.0; n]);
+                    let [values, grad_input, grad_target] = &mut to;
+                    let sum = f(&mut Rows {
+                        rows,
+                        columns,
+                        inner,
+                        input,
+                        labels: &[],
+                        target,
+                        weight: &weight,
+                        values,
+                        grad_input: if kind % 3 == 1 { &mut [] } else { grad_input },
+                        grad_target: if kind % 3 == 2 { &mut [] } else { grad_target },
+                        upstream: &upstream,
+                        scale: 0.3,
+                        p: [0.0, if is(3) { 0.1 } else { f64::from(kind >> 4 & 1) }],
+                    });
+                    (sum, to)
+                };
+            let op = Op::CrossEntropyLossProbabilities;
+            let (expected, together) = run_with(1, input, target, &mut |r| run::<F32x4>(op, r));
+            let apart = |together: &[f32]| {
+                let mut apart = together.to_vec();
+                for (i, c) in (0..rows).flat_map(|i| (0..columns).map(move |c| (i, c))) {
+                    apart[place(i, c, columns, inner)] = together[i * columns + c];
+                }
+                apart
+            };
+            let [input, target] = [apart(input), apart(target)];
+            for columns_of_room in [1, 40] {
+                let mut room = vec![f32::NAN; (12 * columns_of_room + 4) * columns.next_multiple_of(4)];
+                let (sum, actual) = run_with(inner, &input, &target, &mut |r| strips::run(op, r, &mut room));
+                let what = format!("{columns} columns, {samples} x {inner}, {kind}");
+                let is_same = sum.to_bits() == expected.to_bits() || (sum.is_nan() && expected.is_nan());
+                assert!(is_same, "{what}: {sum} is not {expected}");
+                let wanted = [together[0].clone(), apart(&together[1]), apart(&together[2])];
+                for (of, (actual, expected)) in actual.iter().zip(&wanted).enumerate() {
+                    for (i, (&a, &b)) in actual.iter().zip(expected).enumerate() {
+                        assert!(same(a, b), "{what}: number {i} of {of}: {a} is not {b}");
                     }
                 }
             }

@@ -1,5 +1,5 @@
-//! Softmax and its logarithm, log sum exp, and cross-entropy with class indices, smoothed or not, of several rows at a time, a row per
-//! lane: the same bits as [`super::entropy`] and [`super::softmax`] have for one.
+//! Softmax and its logarithm, log sum exp, and cross-entropy, smoothed or not, of several rows at a time, a row per lane: the same bits
+//! as [`super::entropy`] and [`super::softmax`] have for one.
 //!
 //! A row of few numbers leaves lanes empty, and most of its time goes to what is done once a row: its largest number, a logarithm,
 //! divisions. So four rows become a column, a vector per class. The exponentials take whole vectors however few classes there are, and
@@ -285,6 +285,68 @@ impl Strip {
         sum
     }
 
+    /// As [`Strip::losses`] with probabilities for a target; writes the gradients.
+    #[inline(always)]
+    fn losses_of_probabilities(
+        self,
+        r: &mut Rows<f32>,
+        first: usize,
+        [room, terms, shares, products]: [&mut [Vector]; 4],
+        known: &mut Known,
+        mut sum_of_all: f64,
+    ) -> f64 {
+        let (n, height) = (self.n.get(), self.height.get());
+        self.bring(r.target, shares);
+        let (keep, spread) = (F32x4::of(1.0 - r.p[1]), F32x4::of(r.p[1] / n as f64));
+        let columns = room.chunks_exact_mut(height).zip(terms.chunks_exact_mut(height));
+        let columns = columns.zip(shares.chunks_exact_mut(height)).enumerate();
+        let of_columns = known.total.as_chunks::<WIDTH>().0.iter().zip(known.log.as_chunks().0);
+        for ((v, ((room, terms), shares)), (totals, logs)) in columns.zip(of_columns) {
+            let row = first + v * WIDTH;
+            let scales: [f64; WIDTH] = core::array::from_fn(|i| r.scale * factor(r.upstream, row + i));
+            let all = |numbers: [f64; WIDTH]| F32x4::from_array(&numbers.map(|x| x as f32));
+            let (log, scale) = (all(*logs), all(scales));
+            let flowing = -scale * keep;
+            let classes = room.iter_mut().zip(shares.iter_mut()).zip(products.iter_mut()).enumerate();
+            for (c, ((x, t), product)) in classes {
+                if c >= n {
+                    (*t, *product) = ([0.0; WIDTH], [0.0; WIDTH]);
+                    continue;
+                }
+                let weight = F32x4::of(factor(r.weight, c));
+                let share = (F32x4::from_array(t) * keep + spread) * weight;
+                let log_p = F32x4::from_array(x) - log;
+                F32x4::keep(share.ne(F32x4::zero()), share * log_p).store(product);
+                share.store(t);
+                (flowing * weight * log_p).store(x);
+            }
+            let (losses, masses) = (sum(products), sum(shares));
+            let mut of_softmax = [0.0; WIDTH];
+            for (i, (loss, mass)) in losses.into_iter().zip(masses).enumerate() {
+                of_softmax[i] = scales[i] * mass / totals[i];
+                if v * WIDTH + i < self.count {
+                    let value = 0.0 - loss;
+                    if let Some(to) = r.values.get_mut(row + i) {
+                        *to = value as f32;
+                    }
+                    sum_of_all += value;
+                }
+            }
+            let of_softmax = all(of_softmax);
+            for (e, share) in terms.iter_mut().zip(shares) {
+                (F32x4::from_array(e) * of_softmax - F32x4::from_array(share) * scale).store(e);
+            }
+        }
+        known.by.fill(1.0);
+        known.less.fill(0.0);
+        for (columns, to) in [(terms, &mut *r.grad_input), (room, &mut *r.grad_target)] {
+            if !to.is_empty() {
+                self.write(columns, known, to);
+            }
+        }
+        sum_of_all
+    }
+
     /// Writes columns as rows: each row multiplied, and a number taken off.
     #[inline(never)]
     fn write(self, columns: &[Vector], known: &Known, to: &mut [f32]) {
@@ -392,7 +454,7 @@ impl Strip {
 }
 
 /// Runs `op` over all rows, whose numbers stand `inner` apart, and gives the sum of the losses: cross-entropy with class indices, with
-/// weights or smoothed, or log sum exp; where `inner` is 1 also softmax and its logarithm, with gradients if something flows in. NaN, and
+/// weights or smoothed, or with probabilities, or log sum exp; where `inner` is 1 also softmax and its logarithm, with gradients if something flows in. NaN, and
 /// nothing written, where it is another, a slice has not the length that it must have, or `inner` is neither 1 nor a multiple of the
 /// lanes. The more room there is, the longer are the strips.
 pub fn run(op: Op, r: &mut Rows<f32>, room: &mut [f32]) -> f64 {
@@ -404,20 +466,24 @@ pub fn run(op: Op, r: &mut Rows<f32>, room: &mut [f32]) -> f64 {
     let mapping = op.is_mapping();
     let per_value = if mapping { n } else { 1 };
     let room = F32x4::chunks_mut(room).0;
-    let of_products = if op == Op::Softmax && !r.grad_input.is_empty() { height.get() } else { 0 };
+    let shared = op == Op::CrossEntropyLossProbabilities;
+    let of_products = if shared || op == Op::Softmax && !r.grad_input.is_empty() { height.get() } else { 0 };
     let (products, room) = room.split_at_mut_checked(of_products).unwrap_or_default();
+    let (shares, room) = room.split_at_mut(if shared { room.len() / 3 } else { 0 });
     let (room, terms) = room.split_at_mut(room.len() / 2);
-    let most = (room.len() / height * WIDTH).min(ROWS);
-    let fits = matches!(op, Op::CrossEntropyLoss | Op::LogSumExp | Op::LogSoftmax | Op::Softmax)
-        && (r.p[1] == 0.0 || r.weight.is_empty() && op == Op::CrossEntropyLoss)
+    let most = (room.len().min(if shared { shares.len() } else { usize::MAX }) / height * WIDTH).min(ROWS);
+    let fits = (shared || matches!(op, Op::CrossEntropyLoss | Op::LogSumExp | Op::LogSoftmax | Op::Softmax))
+        && (shared || r.p[1] == 0.0 || r.weight.is_empty() && op == Op::CrossEntropyLoss)
         && most > 0
         && (inner == 1 || inner.is_multiple_of(WIDTH) && !mapping)
         && r.rows.checked_rem(inner) == Some(0)
         && is(r.input.len(), n)
         && is(r.labels.len(), op.labels(n))
+        && (!shared || is(r.target.len(), n))
         && (r.weight.is_empty() || r.weight.len() == n)
         && may_be(r.values.len(), per_value)
         && may_be(r.grad_input.len(), n)
+        && (!shared || may_be(r.grad_target.len(), n))
         && may_be(r.upstream.len(), per_value)
         // all 1 flowing in is a case of its own, which rows take
         && !(mapping && r.upstream.is_empty() && !r.grad_input.is_empty());
@@ -445,9 +511,12 @@ pub fn run(op: Op, r: &mut Rows<f32>, room: &mut [f32]) -> f64 {
         let used = height.get() * count.div_ceil(WIDTH);
         let (Some(room), Some(terms)) = (room.get_mut(..used), terms.get_mut(..used)) else { break };
         strip.bring(r.input, room);
-        strip.exponentials(r.input, r.p[1] != 0.0, room, terms, &mut known);
+        strip.exponentials(r.input, r.p[1] != 0.0 && !shared, room, terms, &mut known);
         if mapping {
             strip.map(op == Op::Softmax, r, [room, terms, products], &mut known);
+        } else if shared {
+            let Some(shares) = shares.get_mut(..used) else { break };
+            sum = strip.losses_of_probabilities(r, first, [room, terms, shares, products], &mut known, sum);
         } else {
             sum = strip.losses(r, first, terms, &mut known, sum);
             if !r.grad_input.is_empty() {
