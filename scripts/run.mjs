@@ -3,7 +3,7 @@
  *
  *   node scripts/run.mjs examples/digits/main.ts [its arguments]
  */
-import { join } from "node:path";
+import { resolve } from "node:path";
 import { pathToFileURL } from "node:url";
 import { build } from "./build.mjs";
 import { setup } from "./setup.mjs";
@@ -15,7 +15,7 @@ await script(async () => {
   await build(await setup(), { js: true });
   const { register } = await import("tsx/esm/api");
   register({ tsconfig: false });
-  const file = join(ROOT, program);
+  const file = resolve(ROOT, program);
   // the program runs in this process: it has the terminal and the signals to itself
   process.argv = [process.execPath, file, ...args];
   await import(pathToFileURL(file).href);

@@ -120,7 +120,7 @@ export interface Declaration {
   readonly reductions?: readonly string[];
   /** The value is a tensor, and is not reduced. */
   readonly mapping?: boolean;
-  /** A mapping that has no gradients: of the common options it takes `out` alone. */
+  /** A mapping that has no gradients: of the common options it takes those that it names itself. */
   readonly plain?: boolean;
 }
 
@@ -152,7 +152,7 @@ export class Signature {
       ...{ differentiable: false, raw: false, optional: false, labels: false, read: readOperand },
       ...row,
     }));
-    this.table = { ...(plain ? { out: COMMON.out } : mapping ? others : COMMON), ...options };
+    this.table = { ...(plain ? undefined : mapping ? others : COMMON), ...options };
     this.defaults = defaultsOf(options);
     this.names = parameters ?? Object.keys(options).filter((name) => this.defaults[name] !== undefined);
     this.usual = this.numbers(this.defaults);

@@ -356,6 +356,12 @@ describe("bad input", () => {
       "reduction is no option",
     ],
     [
+      "an output, of which there is none that is one array",
+      [x, [[1], [2]], { out: {} }],
+      "UNKNOWN_OPTION",
+      "out is no option",
+    ],
+    [
       "a misspelt option",
       [x, [[1], [2]], { frameduration: 1 }],
       "UNKNOWN_OPTION",

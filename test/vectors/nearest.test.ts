@@ -195,6 +195,7 @@ test("what does not fit is refused by name", () => {
   refuse(() => nearest(x, x, "2" as unknown as number), "TYPE", "k");
   refuse(() => nearest(x, x, 2, { metric: "manhattan" as "dot" }), "OPTION", "metric");
   refuse(() => nearest(x, x, 2, { reduction: "sum" } as object), "UNKNOWN_OPTION", "reduction");
+  refuse(() => nearest(x, x, 2, { out: {} } as object), "UNKNOWN_OPTION", "out");
   expect(() => nearest(x, x, 5)).toThrow(
     "nearest: k is 5, expected a whole number from 1 to 4, the vectors of index",
   );

@@ -1,7 +1,7 @@
 /** Posteriors: how probable each symbol is at each step, given the target. */
 import { type Plan as Batch, door } from "#door/ctc";
 import { define, type Family } from "../../define.js";
-import { flag } from "../../options.js";
+import { COMMON, flag } from "../../options.js";
 import { type CtcReference, ctcLoss as reference } from "../../reference/ctc.js";
 import type { FloatArray, Input, Output, Tensor } from "../../types.js";
 import {
@@ -72,7 +72,7 @@ const occupied = /* @__PURE__ */ define<
 >({
   name: "ctcPosteriors",
   inputs: [{ name: "logits" }, { name: "targets", raw: true }],
-  options: { ...OF_TARGETS, states: flag(false) },
+  options: { ...OF_TARGETS, states: flag(false), out: COMMON.out },
   mapping: true,
   plain: true,
   family,
