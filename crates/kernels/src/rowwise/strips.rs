@@ -454,9 +454,9 @@ impl Strip {
 }
 
 /// Runs `op` over all rows, whose numbers stand `inner` apart, and gives the sum of the losses: cross-entropy with class indices, with
-/// weights or smoothed, or with probabilities, or log sum exp; where `inner` is 1 also softmax and its logarithm, with gradients if something flows in. NaN, and
-/// nothing written, where it is another, a slice has not the length that it must have, or `inner` is neither 1 nor a multiple of the
-/// lanes. The more room there is, the longer are the strips.
+/// weights or smoothed, or with probabilities, or log sum exp; where `inner` is 1 also softmax and its logarithm, with gradients if
+/// something flows in. NaN, and nothing written, where it is another, a slice has not the length that it must have, or `inner` is neither
+/// 1 nor a multiple of the lanes. The more room there is, the longer are the strips.
 pub fn run(op: Op, r: &mut Rows<f32>, room: &mut [f32]) -> f64 {
     let (n, inner) = (r.columns, r.inner);
     let is = |length: usize, n: usize| r.rows.checked_mul(n) == Some(length);
