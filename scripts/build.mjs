@@ -160,8 +160,7 @@ async function buildModule(toolchain, part, flags, out, tell) {
     env: wasmEnvironment(toolchain, { RUSTFLAGS: flags }),
     tell,
   });
-  const core = readFileSync(join(out, "core_bg.wasm"));
-  const [bytes, split] = [await prune(core, part), await prune(core, part, true)];
+  const { bytes, split } = await prune(readFileSync(join(out, "core_bg.wasm")), part);
   for (const made of [bytes, split]) checkPlace(made, part);
   return { bytes, split, types: readText(join(out, "core_bg.wasm.d.ts")) };
 }
@@ -197,7 +196,7 @@ async function buildUnpacker(toolchain, tell) {
   const target = "wasm32-unknown-unknown";
   const flags = ["--package", "perdida-unpack", "--release", "--target", target, "--target-dir", out];
   await run("cargo", ["build", ...flags], { env: wasmEnvironment(toolchain, { RUSTFLAGS: "" }), tell });
-  return prune(readFileSync(join(out, target, "release/unpack.wasm")));
+  return (await prune(readFileSync(join(out, target, "release/unpack.wasm")))).bytes;
 }
 
 /** What wasm-bindgen adds for its own glue, which is not used here. @param {string} name */
@@ -208,11 +207,11 @@ const isGlue = (name) => name.startsWith("__");
  * no slower (measured), and less where it is packed.
  *
  * @param {Uint8Array} core @param {string} [part]
- * @param {boolean} [isSplit] with a local for each number that is set: as fast (measured), longer as a file, and 3 % shorter packed, since
- * that a local is new takes next to nothing to say, and which old one is used again does not
- * @returns {Promise<Buffer>}
+ * @returns {Promise<{ bytes: Buffer, split: Buffer }>} the module, and the same with a local for each number that is set: as fast
+ * (measured), longer as a file, and 3 % shorter packed, since that a local is new takes next to nothing to say, and which old one is used
+ * again does not
  */
-async function prune(core, part, isSplit = false) {
+async function prune(core, part) {
   const { default: binaryen } = await import("binaryen");
   const module = binaryen.readBinary(core);
   for (const { name } of WebAssembly.Module.exports(new WebAssembly.Module(Uint8Array.from(core)))) {
@@ -227,12 +226,14 @@ async function prune(core, part, isSplit = false) {
   binaryen.setOneCallerInlineMaxSize(part === "many" ? 20 : -1);
   module.optimize();
   module.optimize();
-  if (isSplit) module.runPasses(["ssa-nomerge", "vacuum"]);
   // the two precisions of a function side by side
   module.runPasses(["reorder-functions-by-name"]);
   const strip = ["strip-debug", "strip-producers", "strip-target-features"];
   module.runPasses(["remove-unused-module-elements", ...strip]);
-  const bytes = Buffer.from(inOrderOfUse(module.emitBinary()));
+  const emitted = () => Buffer.from(inOrderOfUse(module.emitBinary()));
+  const bytes = emitted();
+  module.runPasses(["ssa-nomerge", "vacuum"]);
+  const split = emitted();
   module.dispose();
   const imports = WebAssembly.Module.imports(new WebAssembly.Module(bytes));
   const others = imports.filter(({ module, name }) => module !== MEMORY_FROM || name !== "memory");
@@ -241,7 +242,7 @@ async function prune(core, part, isSplit = false) {
       `The core must import its memory alone, but asks for ${others.map(({ name }) => name).join(", ")}.`,
     );
   }
-  return bytes;
+  return { bytes, split };
 }
 
 /** The exports as an interface, from wasm-pack's declarations of the raw module.

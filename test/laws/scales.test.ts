@@ -3,8 +3,9 @@
  * with 1 where numbers are small; here errors are relative to the largest number, and so are those of numbers that are tiny or huge.
  */
 import { describe, expect, test } from "vitest";
-import * as energy from "../../ts/energy.js";
-import * as perdida from "../../ts/index.js";
+import * as e from "../../ts/energy.js";
+import * as p from "../../ts/index.js";
+import { expectClose } from "../support/close.js";
 import { ENGINES, on } from "../support/engines.js";
 import { randomStream } from "../support/generate.js";
 
@@ -30,8 +31,6 @@ interface Law {
 const NONE = { reduction: "none" } as const;
 const SIGNS = [1, -1, -1, 1, 1, -1];
 const LABELS = [0, 1, 0, 2, 1, 0];
-const p = perdida;
-const e = energy;
 
 const LAWS: Readonly<Record<string, Law>> = {
   l1Loss: { degree: 1, call: (x) => p.l1Loss.valueAndGrad(x(7, 3), x(7, 3), NONE) },
@@ -177,13 +176,15 @@ function expectScaled(
   tolerance: number,
   what: string,
 ): void {
-  expect(actual.length, what).toBe(base.length);
-  const most = Array.from(base).reduce((a, b) => Math.max(a, Math.abs(b)), 0);
-  for (let i = 0; i < base.length; i++) {
-    const off = Math.abs((actual[i] as number) / by - (base[i] as number));
-    if (!(off <= tolerance * most))
-      expect.fail(`${what}[${i}] is ${actual[i]}, expected ${(base[i] as number) * by}`);
-  }
+  const most = Math.max(...Array.from(base, Math.abs));
+  expect(most, what).toSatisfy((x: number) => x > 0 && x < Infinity);
+  const share = (x: number): number => x / most;
+  expectClose(
+    Array.from(actual, (x) => share(x / by)),
+    Array.from(base, share),
+    tolerance,
+    what,
+  );
 }
 
 describe.each(ENGINES)("%s", (engine) => {

@@ -53,6 +53,11 @@ webpack(
 const WEBPACK = { "build.mjs": webpackBuild('import webpack from "webpack";') };
 const RSPACK = { "build.mjs": webpackBuild('import { rspack as webpack } from "@rspack/core";') };
 
+const ESBUILD = [
+  ...[tool("esbuild/bin/esbuild"), "main.js"],
+  ...["--bundle", "--minify", "--format=esm", "--outdir=out", "--log-level=error"],
+];
+
 const WAYS: Readonly<Record<string, readonly Way[]>> = {
   vite: [
     {
@@ -146,35 +151,12 @@ const WAYS: Readonly<Record<string, readonly Way[]>> = {
     },
   ],
   esbuild: [
-    {
-      way: "build",
-      script: "out/main.js",
-      args: [
-        tool("esbuild/bin/esbuild"),
-        "main.js",
-        "--bundle",
-        "--minify",
-        "--format=esm",
-        "--outdir=out",
-        "--log-level=error",
-      ],
-    },
+    { way: "build", script: "out/main.js", args: ESBUILD },
     {
       way: "build, `perdida/slim` with `--loader:.wasm=file`",
       wanted: slim('import file from "perdida/perdida.wasm";\nconst core = new URL(file, import.meta.url);'),
       script: "out/main.js",
-      args: [
-        ...[
-          tool("esbuild/bin/esbuild"),
-          "main.js",
-          "--bundle",
-          "--minify",
-          "--format=esm",
-          "--outdir=out",
-          "--log-level=error",
-        ],
-        "--loader:.wasm=file",
-      ],
+      args: [...ESBUILD, "--loader:.wasm=file"],
     },
   ],
 };
@@ -194,6 +176,7 @@ function platform(word: string, name: string, tool = word): Platform {
   };
 }
 
+/** What a bundle of one way gives in a browser. */
 async function bundle(id: string, tool: string, one: Way, shown: Browser): Promise<Result> {
   const {
     way,
@@ -226,6 +209,11 @@ async function bundle(id: string, tool: string, one: Way, shown: Browser): Promi
           ),
         );
   return { way, version: versionOf(tool), engine, answer };
+}
+
+/** What a program gives in a browser, bundled by esbuild. */
+export function bundled(id: string, wanted: Wanted, shown: Browser): Promise<Result> {
+  return bundle(id, "esbuild", { way: "build", wanted, script: "out/main.js", args: ESBUILD }, shown);
 }
 
 export const bundlers: readonly Platform[] = [

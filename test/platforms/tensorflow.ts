@@ -1,9 +1,7 @@
 /** TensorFlow.js on the graphics processor: models that learn by perdida/tfjs, and gradients that come back with the same bits. */
-import { run } from "../../scripts/support.mjs";
-import { html } from "./browsers.js";
+import { bundled } from "./bundlers.js";
 import type { Platform, Result } from "./platform.js";
-import { program } from "./program.js";
-import { browser, project, reporting, site, tool, versionOf } from "./workshop.js";
+import { browser, versionOf } from "./workshop.js";
 
 const IMPORTS = `
 import * as tf from "@tensorflow/tfjs-core";
@@ -74,7 +72,7 @@ check(tf.memory().numTensors === numTensors, "tensors were left behind");
 
 const BROWSERS = [
   ["chromium", "Chromium"],
-  ["firefox, shown", "Firefox"],
+  ["firefox-shown", "Firefox"],
   ["webkit", "WebKitGTK"],
 ] as const;
 
@@ -82,20 +80,13 @@ export const tensorflow: Platform = {
   name: "TensorFlow.js",
   word: "tensorflow",
   async run() {
-    const { origin } = await site();
+    const version = versionOf("@tensorflow/tfjs-core");
     const results: Result[] = [];
-    for (const [i, [name, title]] of BROWSERS.entries()) {
-      const [id, shown] = [`tensorflow${i}`, await browser(name)];
-      const folder = await project(id, {
-        "index.html": html("out/main.js"),
-        "report.js": reporting(origin, id),
-        "main.js": program({ from: "perdida", imports: IMPORTS, before: CHECKS }, "report"),
-      });
-      const args = ["main.js", "--bundle", "--format=esm", "--outdir=out", "--log-level=error"];
-      await run(process.execPath, [tool("esbuild/bin/esbuild"), ...args], { cwd: folder });
-      const answer = await shown.visit(`${origin}/${id}/`, id);
-      const version = versionOf("@tensorflow/tfjs-core");
-      results.push({ way: `webgl, ${title} ${shown.version}`, version, engine: "wasm", answer });
+    for (const [name, title] of BROWSERS) {
+      const shown = await browser(name);
+      const wanted = { from: "perdida", imports: IMPORTS, before: CHECKS };
+      const result = await bundled(`tensorflow-${name}`, wanted, shown);
+      results.push({ ...result, way: `webgl, ${title} ${shown.version}`, version });
     }
     return results;
   },

@@ -321,7 +321,7 @@ const BROWSERS = {
     args: (profile: string) => ["--headless", "--no-remote", "--profile", profile],
   },
   // without a display it has no webgl
-  "firefox, shown": {
+  "firefox-shown": {
     variable: "PERDIDA_FIREFOX",
     paths: FIREFOX,
     packages: ["firefox-esr", "xvfb", "xauth"],
@@ -385,7 +385,7 @@ export async function browser(name: keyof typeof BROWSERS): Promise<Browser> {
     name,
     version,
     async visit(url, as) {
-      const profile = mkdtempSync(join(tmpdir(), `perdida-${name.replace(/\W+/g, "-")}-`));
+      const profile = mkdtempSync(join(tmpdir(), `perdida-${name}-`));
       if (name.startsWith("firefox")) writeFileSync(join(profile, "user.js"), FIREFOX_PREFERENCES);
       const reported = (await site()).report(as);
       const child = spawn(command, [...before, ...args(profile), url], { stdio: "ignore", detached: true });

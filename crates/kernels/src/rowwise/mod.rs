@@ -110,6 +110,23 @@ pub struct Rows<'a, R> {
     pub p: [f64; 2],
 }
 
+impl<R> Rows<'_, R> {
+    /// Whether each slice has the length that it must have.
+    fn fit(&self, op: Op) -> bool {
+        let per_value = if op.is_mapping() { self.columns } else { 1 };
+        let is = |length: usize, n: usize| self.rows.checked_mul(n) == Some(length);
+        let may_be = |length: usize, n: usize| length == 0 || is(length, n);
+        is(self.input.len(), self.columns)
+            && is(self.labels.len(), op.labels(self.columns))
+            && is(self.target.len(), op.targets(self.columns))
+            && (self.weight.is_empty() || self.weight.len() == self.columns)
+            && may_be(self.values.len(), per_value)
+            && may_be(self.grad_input.len(), self.columns)
+            && may_be(self.grad_target.len(), op.targets(self.columns))
+            && may_be(self.upstream.len(), per_value)
+    }
+}
+
 /// One row, as a loss sees it.
 pub struct Row<'a, R> {
     /// The scores.
@@ -255,20 +272,9 @@ fn no_class<R: Real>(row: &mut Row<R>) -> f64 {
 /// not the length that it must have.
 pub fn run<L: Lanes>(op: Op, r: &mut Rows<L::Scalar>) -> f64 {
     let mapping = op.is_mapping();
-    let per_value = if mapping { r.columns } else { 1 };
     let per_label = op.labels(r.columns);
     let per_target = op.targets(r.columns);
-    let is = |length: usize, n: usize| r.rows.checked_mul(n) == Some(length);
-    let may_be = |length: usize, n: usize| length == 0 || is(length, n);
-    let fits = is(r.input.len(), r.columns)
-        && is(r.labels.len(), per_label)
-        && is(r.target.len(), per_target)
-        && (r.weight.is_empty() || r.weight.len() == r.columns)
-        && may_be(r.values.len(), per_value)
-        && may_be(r.grad_input.len(), r.columns)
-        && may_be(r.grad_target.len(), per_target)
-        && may_be(r.upstream.len(), per_value)
-        && (r.inner == 1 || op == Op::NllLoss && r.rows.checked_rem(r.inner) == Some(0));
+    let fits = r.fit(op) && (r.inner == 1 || op == Op::NllLoss && r.rows.checked_rem(r.inner) == Some(0));
     if !fits || r.columns == 0 {
         // rows of nothing may be more than anybody can go through
         return if fits { 0.0 } else { f64::NAN };

@@ -339,17 +339,17 @@ impl Strip {
         }
         known.by.fill(1.0);
         known.less.fill(0.0);
-        for (columns, to) in [(terms, &mut *r.grad_input), (room, &mut *r.grad_target)] {
-            if !to.is_empty() {
-                self.write(columns, known, to);
-            }
-        }
+        self.write(terms, known, r.grad_input);
+        self.write(room, known, r.grad_target);
         sum_of_all
     }
 
-    /// Writes columns as rows: each row multiplied, and a number taken off.
+    /// Writes columns as rows, unless there is nowhere: each row multiplied, and a number taken off.
     #[inline(never)]
     fn write(self, columns: &[Vector], known: &Known, to: &mut [f32]) {
+        if to.is_empty() {
+            return;
+        }
         let by = known.by.as_chunks().0.iter().zip(known.less.as_chunks().0);
         let by = by.map(|(by, less)| (F32x4::from_array(by), F32x4::from_array(less)));
         if self.inner > 1 {
@@ -459,32 +459,23 @@ impl Strip {
 /// 1 nor a multiple of the lanes. The more room there is, the longer are the strips.
 pub fn run(op: Op, r: &mut Rows<f32>, room: &mut [f32]) -> f64 {
     let (n, inner) = (r.columns, r.inner);
-    let is = |length: usize, n: usize| r.rows.checked_mul(n) == Some(length);
-    let may_be = |length: usize, n: usize| length == 0 || is(length, n);
     let Some(height) = n.checked_next_multiple_of(WIDTH).and_then(NonZero::new) else { return f64::NAN };
     let Some(columns) = NonZero::new(n) else { return f64::NAN };
     let mapping = op.is_mapping();
-    let per_value = if mapping { n } else { 1 };
     let room = F32x4::chunks_mut(room).0;
     let shared = op == Op::CrossEntropyLossProbabilities;
     let of_products = if shared || op == Op::Softmax && !r.grad_input.is_empty() { height.get() } else { 0 };
     let (products, room) = room.split_at_mut_checked(of_products).unwrap_or_default();
-    let (shares, room) = room.split_at_mut(if shared { room.len() / 3 } else { 0 });
-    let (room, terms) = room.split_at_mut(room.len() / 2);
-    let most = (room.len().min(if shared { shares.len() } else { usize::MAX }) / height * WIDTH).min(ROWS);
-    let fits = (shared || matches!(op, Op::CrossEntropyLoss | Op::LogSumExp | Op::LogSoftmax | Op::Softmax))
-        && (shared || r.p[1] == 0.0 || r.weight.is_empty() && op == Op::CrossEntropyLoss)
+    let each = room.len() / if shared { 3 } else { 2 };
+    let (room, rest) = room.split_at_mut(each);
+    let (terms, shares) = rest.split_at_mut(each);
+    let most = (each / height * WIDTH).min(ROWS);
+    let others = matches!(op, Op::CrossEntropyLoss | Op::LogSumExp | Op::LogSoftmax | Op::Softmax);
+    let fits = (shared || others && (r.p[1] == 0.0 || r.weight.is_empty() && op == Op::CrossEntropyLoss))
         && most > 0
         && (inner == 1 || inner.is_multiple_of(WIDTH) && !mapping)
         && r.rows.checked_rem(inner) == Some(0)
-        && is(r.input.len(), n)
-        && is(r.labels.len(), op.labels(n))
-        && (!shared || is(r.target.len(), n))
-        && (r.weight.is_empty() || r.weight.len() == n)
-        && may_be(r.values.len(), per_value)
-        && may_be(r.grad_input.len(), n)
-        && (!shared || may_be(r.grad_target.len(), n))
-        && may_be(r.upstream.len(), per_value)
+        && r.fit(op)
         // all 1 flowing in is a case of its own, which rows take
         && !(mapping && r.upstream.is_empty() && !r.grad_input.is_empty());
     if !fits {
