@@ -343,6 +343,22 @@ console.log(JSON.stringify({
     });
   });
 
+  test("has CommonJS as the modules are, `a?.b` and `a ?? b` included, and strict", () => {
+    const all = files(join(installed, "dist"));
+    const text = (name: string): string => readFileSync(join(installed, "dist", name), "utf8");
+    const lax = all.filter((name) => name.endsWith(".cjs") && !text(name).startsWith('"use strict";'));
+    expect(lax).toEqual([]);
+    /** How often these stand in the chunks that were built together. */
+    const count = (chunk: string, end: string): number => {
+      const names = all.filter((name) => name.startsWith(`${chunk}-`) && name.endsWith(end));
+      return names.flatMap((name) => text(name).match(/\?\.(?!\d)|\?\?/g) ?? []).length;
+    };
+    for (const chunk of ["node", "js", "none"]) {
+      expect(count(chunk, ".cjs"), chunk).toBe(count(chunk, ".js"));
+      expect(count(chunk, ".js"), chunk).toBeGreaterThan(0);
+    }
+  });
+
   test("declares no property under a name that is shortened", () => {
     const members: string[] = [];
     for (const file of files(join(installed, "dist")).filter((name) => name.endsWith(".d.ts"))) {
