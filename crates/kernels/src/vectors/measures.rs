@@ -61,10 +61,7 @@ impl Measure {
     /// Measures two vectors.
     pub fn of<L: Lanes>(self, x: &[L::Scalar], y: &[L::Scalar]) -> Measured {
         match self {
-            Measure::Norm { p, eps } => {
-                let (value, slope) = norm::<L>(x, y, p, eps);
-                Measured { value, slope, eps }
-            }
+            Measure::Norm { p, eps } => norm::<L>(x, y, p, eps),
             _ => cosine::<L>(x, y, self),
         }
     }
@@ -110,8 +107,13 @@ impl Measured {
             }
             slope => {
                 let [add_x, add_y] = add;
-                bend::<L>(slope, [x, y], self.eps, by, to_x, add_x);
-                bend::<L>(slope.turned(), [y, x], -self.eps, by, to_y, add_y);
+                // the sum of slopes is not asked for
+                if !to_x.is_empty() {
+                    bend::<L>(slope, [x, y], self.eps, by, to_x, add_x);
+                }
+                if !to_y.is_empty() {
+                    bend::<L>(slope.turned(), [y, x], -self.eps, by, to_y, add_y);
+                }
             }
         }
     }
@@ -203,43 +205,43 @@ fn bend<L: Lanes>(
 
 /// ||x - y + eps||_p, and its slope: sign(d) (|d| / ||d||)^(p - 1), and 0 at distance 0.
 #[inline(never)]
-fn norm<L: Lanes>(x: &[L::Scalar], y: &[L::Scalar], p: f64, pad: f64) -> (f64, Slope) {
-    let eps = L::of(pad);
+fn norm<L: Lanes>(x: &[L::Scalar], y: &[L::Scalar], p: f64, eps: f64) -> Measured {
+    let pad = L::of(eps);
     if p == 2.0 {
-        let squares = squares::<L>(x, y, pad);
+        let squares = squares::<L>(x, y, eps);
         if holds_squares::<L>(squares) {
-            let distance = sqrt(squares);
-            return (distance, Slope::Difference { by: 1.0 / distance });
+            let value = sqrt(squares);
+            return Measured { value, slope: Slope::Difference { by: 1.0 / value }, eps };
         }
     }
     let mut largest = L::zero();
-    let [sum] = sums::<L, 1>(x, y, pad, |x, y| {
-        let d: L = (x - y + eps).abs();
+    let [sum] = sums::<L, 1>(x, y, eps, |x, y| {
+        let d: L = (x - y + pad).abs();
         largest = largest.max(d);
         [d]
     });
     let max = if sum.is_nan() { f64::NAN } else { largest.max_lane().to_f64() };
     if max == 0.0 {
-        return (0.0, Slope::Still);
+        return Measured { value: 0.0, slope: Slope::Still, eps };
     }
     if p == 1.0 {
-        return (sum, Slope::Sign);
+        return Measured { value: sum, slope: Slope::Sign, eps };
     }
     // beyond any precision a large p is the largest
     let is_largest = p > 1e30;
     if !is_largest && !(max < f64::INFINITY) {
-        return (max, Slope::Difference { by: 1.0 / max });
+        return Measured { value: max, slope: Slope::Difference { by: 1.0 / max }, eps };
     }
     // how many are the largest, which share its slope; or the powers: the largest is taken out, so that none overflows
     let slope =
         if is_largest { Slope::Largest { max, by: 1.0 } } else { Slope::Power { max, q: p, by: 1.0 } };
-    let total = bend::<L>(slope, [x, y], pad, 1.0, &mut [], false);
+    let total = bend::<L>(slope, [x, y], eps, 1.0, &mut [], false);
     if is_largest {
-        return (max, Slope::Largest { max, by: 1.0 / total });
+        return Measured { value: max, slope: Slope::Largest { max, by: 1.0 / total }, eps };
     }
     let q = p - 1.0;
     let root = |of: f64| first(long_power(F64x2::splat(total), of / p));
-    (max * root(1.0), Slope::Power { max, q, by: root(-q) })
+    Measured { value: max * root(1.0), slope: Slope::Power { max, q, by: root(-q) }, eps }
 }
 
 /// The sum of the squares of x - y + eps.
@@ -372,9 +374,13 @@ pub fn blocks_mut<L: Lanes>(s: &mut [L::Scalar]) -> (&mut [Block<L>], &mut [L::S
 /// What is left over, filled up to a block.
 #[inline(never)]
 pub fn padded<L: Lanes>(rest: &[L::Scalar], fill: f64) -> Block<L> {
-    let (one, two) = rest.split_at(L::COUNT.min(rest.len()));
     let fill = L::Scalar::from_f64(fill);
-    [load_tail::<L>(one, fill).to_array(), load_tail::<L>(two, fill).to_array()]
+    let (whole, tail) = L::chunks(rest);
+    let last = if tail.is_empty() { L::array(fill) } else { load_tail::<L>(tail, fill).to_array() };
+    match whole.first() {
+        Some(one) => [*one, last],
+        None => [last, L::array(fill)],
+    }
 }
 
 /// The other way round: of a block what there is room for.
