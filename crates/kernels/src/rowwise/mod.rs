@@ -238,7 +238,7 @@ pub(crate) fn sweep<L: Lanes, const V: usize, const G: usize>(
 
 /// 0, 1, ...
 #[inline(always)]
-fn places<L: Lanes>() -> L {
+pub(crate) fn places<L: Lanes>() -> L {
     L::from_lanes(|i| L::Scalar::from_f64(i as f64))
 }
 

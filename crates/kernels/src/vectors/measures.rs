@@ -3,11 +3,14 @@
 //! A [`Measure`] goes once over two vectors and gives a [`Measured`]: the number, and the few numbers that its slope is made
 //! of ([`Slope`]). [`Measured::pull`] goes over them again and writes the gradient, or adds it to what is there.
 //!
+//! Vectors are told of from their first number on to the end of all rows, and how many numbers they have. So the last ones of a vector
+//! are read as a whole, with some of the next one, which count for nothing, and are written so, before the next row is: for vectors of
+//! a few numbers that is half of the time (measured).
+//!
 //! Sums are kept in as many chains as hide the latency of an addition, for a block in the precision of the lanes, from there
 //! on in doubles. What single precision cannot hold is found by looking at the sums, one row at a time, and done again
 //! with more care: squares that overflow or vanish (the largest difference is taken out), short vectors in a cosine (doubles).
-use crate::rowwise::{load, load_tail, store, store_tail, vectors};
-use core::slice::from_ref;
+use crate::rowwise::{load, load_tail, places, store, vectors};
 use lanes::{F64x2, Ints, Lanes, Real};
 
 /// As many blocks are added up in their own precision before the sum goes on in doubles.
@@ -36,8 +39,8 @@ pub enum Measure {
 enum Slope {
     /// Not at all.
     Still,
-    /// d by
-    Difference { by: f64 },
+    /// d over the number that was measured.
+    Difference,
     /// The sign of d.
     Sign,
     /// The sign of d where |d| is the largest, by
@@ -54,65 +57,77 @@ pub struct Measured {
     /// The number.
     pub value: f64,
     slope: Slope,
-    eps: f64,
+    /// What was added to each difference.
+    pub eps: f64,
 }
 
 impl Measure {
-    /// Measures two vectors.
-    pub fn of<L: Lanes>(self, x: &[L::Scalar], y: &[L::Scalar]) -> Measured {
+    /// Measures two vectors of `n` numbers.
+    pub fn of<L: Lanes>(self, vectors: [&[L::Scalar]; 2], n: usize, to: &mut Measured) {
         match self {
-            Measure::Norm { p, eps } => norm::<L>(x, y, p, eps),
-            _ => cosine::<L>(x, y, self),
+            Measure::Norm { p, eps } => norm::<L>(vectors, n, p, eps, to),
+            _ => cosine::<L>(vectors, n, self, to),
         }
     }
 }
 
 impl Measured {
+    /// Before anything was measured.
+    pub const NOTHING: Self = Self { value: 0.0, slope: Slope::Still, eps: 0.0 };
+
+    /// What multiplies the difference of two vectors to be its slope, if that is all.
+    pub fn by(&self) -> Option<f64> {
+        matches!(self.slope, Slope::Difference).then(|| 1.0 / self.value)
+    }
+
     /// Writes `by` times the gradients with respect to the two vectors, which are those that were measured, where there is room for
     /// them; or adds them. A zero that is written is positive.
     #[inline(never)]
     pub fn pull<L: Lanes>(
         &self,
-        by: f64,
+        mut by: f64,
         [x, y]: [&[L::Scalar]; 2],
+        n: usize,
         [to_x, to_y]: [&mut [L::Scalar]; 2],
         add: [bool; 2],
     ) {
-        let eps = L::of(self.eps);
+        if to_x.is_empty() && to_y.is_empty() {
+            return;
+        }
+        if let Some(slope) = self.by() {
+            by *= slope;
+        }
+        let (eps, factor) = (L::of(self.eps), L::of(by));
         // a loop for each would be more code: what is there is masked
         let [keep_x, keep_y] = add.map(|add| L::Ints::splat(if add { -1 } else { 0 }));
         let and = |before: L, keep: L::Ints, gradient: L| L::from_bits(before.to_bits() & keep) + gradient;
+        let n_all = room::<L>(n);
+        let is_there = to_x.len().min(to_y.len()) >= n_all;
         match self.slope {
-            Slope::Difference { by: slope } if !to_x.is_empty() && !to_y.is_empty() => {
-                let by = L::of(by * slope);
-                both(x, y, to_x, to_y, |x, y, to_x, to_y| {
-                    let d = (x - y + eps) * by;
-                    (and(to_x, keep_x, d), and(to_y, keep_y, -d))
-                });
-            }
-            Slope::Sign if !to_x.is_empty() && !to_y.is_empty() => {
-                let by = L::of(by);
-                both(x, y, to_x, to_y, |x, y, to_x, to_y| {
-                    let d: L = x - y + eps;
-                    let d = d.signum() * by;
-                    (and(to_x, keep_x, d), and(to_y, keep_y, -d))
-                });
-            }
-            Slope::Cosine { cross, along, careful: false } if !to_x.is_empty() && !to_y.is_empty() => {
-                let (by, cross, [along_x, along_y]) = (L::of(by), L::of(cross), along.map(L::of));
-                both(x, y, to_x, to_y, |x, y, to_x, to_y| {
-                    let (of_x, of_y) = (by * (cross * y - along_x * x), by * (cross * x - along_y * y));
-                    (and(to_x, keep_x, of_x), and(to_y, keep_y, of_y))
+            Slope::Difference if is_there => both(n_all, [x, y], [to_x, to_y], |[x, y], [to_x, to_y]| {
+                let d: L = (x - y + eps) * factor;
+                [and(to_x, keep_x, d), and(to_y, keep_y, -d)]
+            }),
+            Slope::Sign if is_there => both(n_all, [x, y], [to_x, to_y], |[x, y], [to_x, to_y]| {
+                let d: L = x - y + eps;
+                let d = d.signum() * factor;
+                [and(to_x, keep_x, d), and(to_y, keep_y, -d)]
+            }),
+            Slope::Cosine { cross, along, careful: false } if is_there => {
+                let (cross, [along_x, along_y]) = (L::of(cross), along.map(L::of));
+                both(n_all, [x, y], [to_x, to_y], |[x, y]: [L; 2], [to_x, to_y]| {
+                    let of_x = factor * (cross * y - along_x * x);
+                    let of_y = factor * (cross * x - along_y * y);
+                    [and(to_x, keep_x, of_x), and(to_y, keep_y, of_y)]
                 });
             }
             slope => {
                 let [add_x, add_y] = add;
-                // the sum of slopes is not asked for
                 if !to_x.is_empty() {
-                    bend::<L>(slope, [x, y], self.eps, by, to_x, add_x);
+                    bend::<L>(slope, [x, y], n, self.eps, by, to_x, add_x);
                 }
                 if !to_y.is_empty() {
-                    bend::<L>(slope.turned(), [y, x], -self.eps, by, to_y, add_y);
+                    bend::<L>(slope.turned(), [y, x], n, -self.eps, by, to_y, add_y);
                 }
             }
         }
@@ -131,28 +146,40 @@ impl Slope {
     }
 }
 
-/// Writes functions of two vectors, and of what is there already.
+/// Writes functions of two vectors, so many numbers of each, and of what is there already.
 #[inline(always)]
 fn both<L: Lanes>(
-    x: &[L::Scalar],
-    y: &[L::Scalar],
-    to_x: &mut [L::Scalar],
-    to_y: &mut [L::Scalar],
-    f: impl Fn(L, L, L, L) -> (L, L),
+    n: usize,
+    x: [&[L::Scalar]; 2],
+    to: [&mut [L::Scalar]; 2],
+    f: impl Fn([L; 2], [L; 2]) -> [L; 2],
 ) {
-    let ((x, x_tail), (y, y_tail)) = (L::chunks(x), L::chunks(y));
-    let ((to_x, to_x_tail), (to_y, to_y_tail)) = (L::chunks_mut(to_x), L::chunks_mut(to_y));
-    for (((x, y), to_x), to_y) in x.iter().zip(y).zip(to_x).zip(to_y) {
-        let (of_x, of_y) = f(L::from_array(x), L::from_array(y), L::from_array(to_x), L::from_array(to_y));
-        of_x.store(to_x);
-        of_y.store(to_y);
+    let [x0, x1] = x.map(|x| part::<L>(x, n));
+    let [to0, to1] = to.map(|to| part_mut::<L>(to, n));
+    for (((x0, x1), to0), to1) in x0.iter().zip(x1).zip(to0).zip(to1) {
+        let [of0, of1] = f([x0, x1].map(L::from_array), [&*to0, to1].map(L::from_array));
+        of0.store(to0);
+        of1.store(to1);
     }
-    if !x_tail.is_empty() {
-        let load = |tail: &[L::Scalar]| load_tail::<L>(tail, L::Scalar::ZERO);
-        let (of_x, of_y) = f(load(x_tail), load(y_tail), load(to_x_tail), load(to_y_tail));
-        store_tail(to_x_tail, of_x);
-        store_tail(to_y_tail, of_y);
-    }
+}
+
+/// The first numbers of a slice, as lanes.
+#[inline(always)]
+pub fn part<L: Lanes>(x: &[L::Scalar], n: usize) -> &[L::Array] {
+    L::chunks(x.get(..n).unwrap_or(&[])).0
+}
+
+/// As [`part`], to write to.
+#[inline(always)]
+pub fn part_mut<L: Lanes>(to: &mut [L::Scalar], n: usize) -> &mut [L::Array] {
+    L::chunks_mut(to.get_mut(..n).unwrap_or(&mut [])).0
+}
+
+/// The numbers of as many lanes as hold `n`: where a row has so many, with those of the next one, and its gradients as well, it is
+/// gone over without an end of its own.
+#[inline(always)]
+pub fn room<L: Lanes>(n: usize) -> usize {
+    vectors::<L>(n) * L::COUNT
 }
 
 /// Writes or adds `by` times any slope with respect to x, where there is room for it, and gives the sum of the sizes. What is
@@ -160,12 +187,15 @@ fn both<L: Lanes>(
 #[inline(never)]
 fn bend<L: Lanes>(
     slope: Slope,
-    [x, y]: [&[L::Scalar]; 2],
+    vectors_of: [&[L::Scalar]; 2],
+    n: usize,
     eps: f64,
     by: f64,
     to: &mut [L::Scalar],
     add: bool,
 ) -> f64 {
+    let [x, y] = vectors_of.map(|x| x.get(..n).unwrap_or(&[]));
+    let to = to.get_mut(..n).unwrap_or(&mut []);
     if let Slope::Cosine { cross, along: [along, _], careful: true } = slope {
         for ((to, x), y) in to.iter_mut().zip(x).zip(y) {
             let before = if add { to.to_f64() } else { 0.0 };
@@ -180,7 +210,7 @@ fn bend<L: Lanes>(
         let d = x - y + L::splat(pad);
         let slope = match slope {
             Slope::Still => L::zero(),
-            Slope::Difference { by: slope } => d * L::of(by * slope),
+            Slope::Difference => d * L::of(by),
             Slope::Sign => d.signum() * L::of(by),
             // 0, or NaN where d is
             Slope::Largest { max, by: slope } => {
@@ -205,54 +235,56 @@ fn bend<L: Lanes>(
 
 /// ||x - y + eps||_p, and its slope: sign(d) (|d| / ||d||)^(p - 1), and 0 at distance 0.
 #[inline(never)]
-fn norm<L: Lanes>(x: &[L::Scalar], y: &[L::Scalar], p: f64, eps: f64) -> Measured {
+fn norm<L: Lanes>(vectors: [&[L::Scalar]; 2], n: usize, p: f64, eps: f64, to: &mut Measured) {
     let pad = L::of(eps);
+    to.eps = eps;
     if p == 2.0 {
-        let squares = squares::<L>(x, y, eps);
+        let [squares] = sums::<L, 1>(vectors, n, eps, |x, y| {
+            let d = x - y + pad;
+            [d * d]
+        });
         if holds_squares::<L>(squares) {
-            let value = sqrt(squares);
-            return Measured { value, slope: Slope::Difference { by: 1.0 / value }, eps };
+            to.value = sqrt(squares);
+            to.slope = Slope::Difference;
+            return;
         }
     }
     let mut largest = L::zero();
-    let [sum] = sums::<L, 1>(x, y, eps, |x, y| {
+    let [sum] = sums::<L, 1>(vectors, n, eps, |x, y| {
         let d: L = (x - y + pad).abs();
         largest = largest.max(d);
         [d]
     });
     let max = if sum.is_nan() { f64::NAN } else { largest.max_lane().to_f64() };
-    if max == 0.0 {
-        return Measured { value: 0.0, slope: Slope::Still, eps };
-    }
-    if p == 1.0 {
-        return Measured { value: sum, slope: Slope::Sign, eps };
-    }
+    let is_sum = p == 1.0;
+    to.value = if is_sum { sum } else { max };
     // beyond any precision a large p is the largest
     let is_largest = p > 1e30;
-    if !is_largest && !(max < f64::INFINITY) {
-        return Measured { value: max, slope: Slope::Difference { by: 1.0 / max }, eps };
+    if max == 0.0 {
+        to.slope = Slope::Still;
+    } else if is_sum {
+        to.slope = Slope::Sign;
+    } else if !is_largest && !(max < f64::INFINITY) {
+        to.slope = Slope::Difference;
+    } else {
+        // how many are the largest, which share its slope; or the powers: the largest is taken out, so that none overflows
+        let slope = |by: f64, q: f64| {
+            if is_largest {
+                Slope::Largest { max, by }
+            } else {
+                Slope::Power { max, q, by }
+            }
+        };
+        let total = bend::<L>(slope(1.0, p), vectors, n, eps, 1.0, &mut [], false);
+        if is_largest {
+            to.slope = slope(1.0 / total, p);
+            return;
+        }
+        let q = p - 1.0;
+        let root = |of: f64| first(long_power(F64x2::splat(total), of / p));
+        to.value = max * root(1.0);
+        to.slope = slope(root(-q), q);
     }
-    // how many are the largest, which share its slope; or the powers: the largest is taken out, so that none overflows
-    let slope =
-        if is_largest { Slope::Largest { max, by: 1.0 } } else { Slope::Power { max, q: p, by: 1.0 } };
-    let total = bend::<L>(slope, [x, y], eps, 1.0, &mut [], false);
-    if is_largest {
-        return Measured { value: max, slope: Slope::Largest { max, by: 1.0 / total }, eps };
-    }
-    let q = p - 1.0;
-    let root = |of: f64| first(long_power(F64x2::splat(total), of / p));
-    Measured { value: max * root(1.0), slope: Slope::Power { max, q, by: root(-q) }, eps }
-}
-
-/// The sum of the squares of x - y + eps.
-#[inline(always)]
-fn squares<L: Lanes>(x: &[L::Scalar], y: &[L::Scalar], pad: f64) -> f64 {
-    let eps = L::of(pad);
-    let [squares] = sums::<L, 1>(x, y, pad, |x, y| {
-        let d = x - y + eps;
-        [d * d]
-    });
-    squares
 }
 
 /// Whether no square that matters in the sum has overflowed or vanished.
@@ -268,13 +300,14 @@ pub fn holds_squares<L: Lanes>(sum: f64) -> bool {
 /// That is a difference of like numbers where the vectors point the same way, so its error is one of rounding over |x|: where
 /// a norm is below 1/8, or so large that its square is near overflow, single precision is left for double.
 #[inline(never)]
-fn cosine<L: Lanes>(x: &[L::Scalar], y: &[L::Scalar], measure: Measure) -> Measured {
-    let [mut dot, mut xx, mut yy] = sums::<L, 3>(x, y, 0.0, |x, y| [x * y, x * x, y * y]);
+fn cosine<L: Lanes>(vectors: [&[L::Scalar]; 2], n: usize, measure: Measure, to: &mut Measured) {
+    let [mut dot, mut xx, mut yy] = sums::<L, 3>(vectors, n, 0.0, |x, y| [x * y, x * x, y * y]);
     let usual = |square: f64| 1.0 / 64.0 < square && square < 1e30;
     let careful = L::MANTISSA_BITS < 52 && !(usual(xx) && usual(yy));
     if careful {
         (dot, xx, yy) = (0.0, 0.0, 0.0);
-        for (x, y) in x.iter().zip(y) {
+        let [x, y] = vectors;
+        for (x, y) in x.iter().zip(y).take(n) {
             let (x, y) = (x.to_f64(), y.to_f64());
             dot += x * y;
             xx += x * x;
@@ -301,49 +334,33 @@ fn cosine<L: Lanes>(x: &[L::Scalar], y: &[L::Scalar], measure: Measure) -> Measu
         along = [part(x), part(y)];
     }
     let (value, sign) = if measure == Measure::CosineDistance { (1.0 - cos, -1.0) } else { (cos, 1.0) };
-    let slope = Slope::Cosine { cross: sign * cross, along: along.map(|part| sign * part), careful };
-    Measured { value, slope, eps: 0.0 }
+    to.value = value;
+    to.slope = Slope::Cosine { cross: sign * cross, along: along.map(|part| sign * part), careful };
 }
 
-/// Two vectors are taken at once: two chains of sums hide the latency of an addition.
-pub type Block<L> = [<L as Lanes>::Array; 2];
-
-/// N sums of terms over two vectors. Behind their end stand 0 and `pad`, for which the terms must be 0.
+/// N sums of terms over two vectors of `n` numbers. Behind their end stand 0 and `pad`, for which the terms must be 0.
+///
+/// Two blocks of lanes are taken at once: two chains of sums hide the latency of an addition.
 #[inline(always)]
 fn sums<L: Lanes, const N: usize>(
-    x: &[L::Scalar],
-    y: &[L::Scalar],
+    vectors: [&[L::Scalar]; 2],
+    n: usize,
     pad: f64,
     mut terms: impl FnMut(L, L) -> [L; N],
 ) -> [f64; N] {
-    let (x, x_rest) = blocks::<L>(x);
-    let (y, y_rest) = blocks::<L>(y);
-    let last;
-    let mut rest = None;
-    if !x_rest.is_empty() {
-        last = (padded::<L>(x_rest, 0.0), padded::<L>(y_rest, pad));
-        rest = Some((from_ref(&last.0), from_ref(&last.1)));
-    }
+    let [x, y] = vectors.map(|x| blocks::<L>(x.get(..n).unwrap_or(&[])));
     let mut totals = [F64x2::zero(); N];
-    for (x, y) in x.chunks(BLOCKS).zip(y.chunks(BLOCKS)).chain(rest) {
+    for (x, y) in x.chunks(BLOCKS).zip(y.chunks(BLOCKS)) {
         let mut chains = [[L::zero(); N]; 2];
         for ([x0, x1], [y0, y1]) in x.iter().zip(y) {
-            add(
-                &mut chains,
-                [terms(L::from_array(x0), L::from_array(y0)), terms(L::from_array(x1), L::from_array(y1))],
-            );
+            add(&mut chains, [(x0, y0), (x1, y1)].map(|(x, y)| terms(L::from_array(x), L::from_array(y))));
         }
         flush(&mut totals, chains);
     }
-    totals.map(|total| total.sum())
-}
-
-/// Adds two chains to sums in doubles.
-#[inline(always)]
-pub fn flush<L: Lanes, const N: usize>(totals: &mut [F64x2; N], [one, two]: [[L; N]; 2]) {
-    for ((total, one), two) in totals.iter_mut().zip(one).zip(two) {
-        *total = (one + two).add_to_f64(*total);
+    if let Some([[x0, x1], [y0, y1]]) = last::<L>(vectors, n, pad) {
+        flush(&mut totals, [terms(x0, y0), terms(x1, y1)]);
     }
+    totals.map(|total| total.sum())
 }
 
 /// Adds a block's terms to two chains.
@@ -356,39 +373,47 @@ pub fn add<L: Lanes, const N: usize>(chains: &mut [[L; N]; 2], terms: [[L; N]; 2
     }
 }
 
-/// A slice as whole blocks and what is left over.
+/// Adds two chains to sums in doubles.
 #[inline(always)]
-pub fn blocks<L: Lanes>(s: &[L::Scalar]) -> (&[Block<L>], &[L::Scalar]) {
-    let (blocks, _) = L::chunks(s).0.as_chunks();
-    (blocks, s.get(blocks.len() * 2 * L::COUNT..).unwrap_or(&[]))
-}
-
-/// As [`blocks`], to write to.
-#[inline(always)]
-pub fn blocks_mut<L: Lanes>(s: &mut [L::Scalar]) -> (&mut [Block<L>], &mut [L::Scalar]) {
-    let whole = s.len() / (2 * L::COUNT) * (2 * L::COUNT);
-    let (s, rest) = s.split_at_mut_checked(whole).unwrap_or_default();
-    (L::chunks_mut(s).0.as_chunks_mut().0, rest)
-}
-
-/// What is left over, filled up to a block.
-#[inline(never)]
-pub fn padded<L: Lanes>(rest: &[L::Scalar], fill: f64) -> Block<L> {
-    let fill = L::Scalar::from_f64(fill);
-    let (whole, tail) = L::chunks(rest);
-    let last = if tail.is_empty() { L::array(fill) } else { load_tail::<L>(tail, fill).to_array() };
-    match whole.first() {
-        Some(one) => [*one, last],
-        None => [last, L::array(fill)],
+pub fn flush<L: Lanes, const N: usize>(totals: &mut [F64x2; N], [one, two]: [[L; N]; 2]) {
+    for ((total, one), two) in totals.iter_mut().zip(one).zip(two) {
+        *total = (one + two).add_to_f64(*total);
     }
 }
 
-/// The other way round: of a block what there is room for.
+/// What is left over of two vectors of `n` numbers, filled up to a block of each.
+#[inline(always)]
+fn last<L: Lanes>(x: [&[L::Scalar]; 2], n: usize, pad: f64) -> Option<[[L; 2]; 2]> {
+    let left = n % (2 * L::COUNT);
+    if left == 0 {
+        return None;
+    }
+    let fills = [L::zero(), L::of(pad)];
+    let [is_one, is_two] = [0, L::COUNT].map(|first| places::<L>().lt(L::of(left as f64 - first as f64)));
+    let mut ends = fills.map(|fill| [fill; 2]);
+    for ((end, x), fill) in ends.iter_mut().zip(x).zip(fills) {
+        let rest = x.get(n - left..).unwrap_or(&[]);
+        let [one, two] = blocks::<L>(rest).first().map_or_else(|| padded::<L>(rest), |block| *block);
+        *end = [L::select(is_one, L::from_array(&one), fill), L::select(is_two, L::from_array(&two), fill)];
+    }
+    Some(ends)
+}
+
+/// A slice as whole blocks.
+#[inline(always)]
+fn blocks<L: Lanes>(s: &[L::Scalar]) -> &[[L::Array; 2]] {
+    L::chunks(s).0.as_chunks().0
+}
+
+/// What there is at the end of all rows, filled up to a block.
 #[inline(never)]
-pub fn cut_to<L: Lanes>([one, two]: &Block<L>, to: &mut [L::Scalar]) {
-    let (first, second) = to.split_at_mut(L::COUNT.min(to.len()));
-    store_tail(first, L::from_array(one));
-    store_tail(second, L::from_array(two));
+fn padded<L: Lanes>(rest: &[L::Scalar]) -> [L::Array; 2] {
+    let (whole, tail) = L::chunks(rest);
+    let last = load_tail::<L>(tail, L::Scalar::ZERO).to_array();
+    match whole.first() {
+        Some(one) => [*one, last],
+        None => [last; 2],
+    }
 }
 
 /// t^q for 0 <= t <= 1 and q > 0; of the whole numbers the small ones need no logarithm.

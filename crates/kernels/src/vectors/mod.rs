@@ -8,11 +8,13 @@
 //!   nearest of a set ([`nearest`]), on [`quantised`] ones.
 //!
 //! [`run`] is the one driver. It cuts the arrays into rows, works out what multiplies a row's gradient, adds the losses up in
-//! double precision and writes them where they are wanted. A loss sees one [`Row`] and nothing else. It goes over its
-//! vectors twice: for the measures, and, while they are in the first cache, once more for the gradients. Euclidean triplets are the one
-//! exception ([`triplets::euclidean`]): they are used most, and some rows at a time are faster.
-use crate::rowwise::{factor, row, row_mut};
+//! double precision and writes them where they are wanted. A loss sees one [`Row`] and what was measured of it, and nothing else. Some
+//! rows are measured before the gradients of the first are written, so that nothing waits for square roots and divisions. Euclidean
+//! triplets, which are used most, have a way of their own ([`triplets::euclidean`]).
+use crate::rowwise::factor;
+use core::ops::Range;
 use lanes::{Lanes, Real};
+use measures::{Measure, Measured};
 
 pub mod all_pairs;
 pub mod bounds;
@@ -60,6 +62,20 @@ impl Op {
     pub fn is_of_triplets(self) -> bool {
         matches!(self, Op::TripletMarginLoss | Op::TripletMarginWithDistanceLoss)
     }
+
+    /// What is measured of two of them.
+    fn measure(self, [p0, p1, p2, _]: [f64; 4]) -> Measure {
+        match self {
+            Op::PairwiseDistance => Measure::Norm { p: p0, eps: p1 },
+            Op::CosineSimilarity => Measure::Cosine,
+            Op::CosineEmbeddingLoss => Measure::SmoothCosine,
+            Op::TripletMarginLoss => Measure::Norm { p: p0, eps: p2 },
+            Op::TripletMarginWithDistanceLoss if p0 == 1.0 => Measure::CosineDistance,
+            Op::TripletMarginWithDistanceLoss => {
+                Measure::Norm { p: if p0 == 0.0 { 2.0 } else { 1.0 }, eps: 1e-6 }
+            }
+        }
+    }
 }
 
 /// A batch of pairs or triplets. Slices that are absent are empty.
@@ -86,11 +102,13 @@ pub struct Vectors<'a, R> {
 
 /// One row, as a loss sees it.
 pub struct Row<'a, R> {
-    /// The vectors; for pairs the third is empty.
+    /// The vectors, and what stands behind them; for pairs the third is empty.
     pub x: [&'a [R]; 3],
+    /// How many numbers each has.
+    pub length: usize,
     /// Whether the two are alike: the target is 1.
     pub alike: bool,
-    /// Where the gradients go, or empty.
+    /// Where the gradients go, and those of the rows behind, which are written later; or empty.
     pub grads: [&'a mut [R]; 3],
     /// What multiplies the gradient: the row's upstream gradient is in it already.
     pub scale: f64,
@@ -121,11 +139,55 @@ pub fn run<L: Lanes>(op: Op, v: &mut Vectors<L::Scalar>) -> f64 {
         return if fits { 0.0 } else { f64::NAN };
     }
     let mut sum = 0.0;
-    if let Some(eps) = triplets::euclidean_eps::<L>(op, v) {
-        return triplets::euclidean::<L>(op, v, eps);
+    let ahead = if size_of::<L::Scalar>() * length < LONG { AHEAD } else { 1 };
+    let eps = triplets::in_one_go::<L>(op, v);
+    let mut measured = [[Measured::NOTHING; 3]; AHEAD];
+    for first in (0..count).step_by(ahead) {
+        let rows = first..count.min(first + ahead);
+        sum += match eps {
+            Some(eps) => triplets::euclidean::<L>(op, v, rows, eps, &mut measured),
+            None => run_some::<L>(op, v, rows, &mut measured),
+        };
     }
-    for i in 0..count {
-        let value = one::<L>(op, v, i);
+    sum
+}
+
+/// What was measured of some rows: of the first vector with the others, and of those with each other.
+type Ahead = [[Measured; 3]; AHEAD];
+
+/// Runs some rows, [`AHEAD`] at most.
+#[inline(never)]
+fn run_some<L: Lanes>(op: Op, v: &mut Vectors<L::Scalar>, rows: Range<usize>, measured: &mut Ahead) -> f64 {
+    let length = v.length;
+    let measure = op.measure(v.p);
+    let swap = v.p[3] == 1.0;
+    for ([near, far, swapped], i) in measured.iter_mut().zip(rows.clone()) {
+        let [a, b, c] = v.x.map(|x| x.get(i * length..).unwrap_or(&[]));
+        measure.of::<L>([a, b], length, near);
+        if op.is_of_triplets() {
+            measure.of::<L>([a, c], length, far);
+            if swap {
+                measure.of::<L>([b, c], length, swapped);
+            }
+        }
+    }
+    let mut sum = 0.0;
+    for (measured, i) in measured.iter().zip(rows) {
+        let row = &mut Row {
+            x: v.x.map(|x| x.get(i * length..).unwrap_or(&[])),
+            length,
+            alike: v.target.get(i).is_some_and(|&t| t == L::Scalar::ONE),
+            grads: v.grads.each_mut().map(|grad| grad.get_mut(i * length..).unwrap_or(&mut [])),
+            scale: v.scale * factor(v.upstream, i),
+            p: v.p,
+        };
+        let value = match op {
+            Op::PairwiseDistance | Op::CosineSimilarity => pairs::plain::<L>(row, measured),
+            Op::CosineEmbeddingLoss => pairs::cosine_embedding_loss::<L>(row, measured),
+            Op::TripletMarginLoss | Op::TripletMarginWithDistanceLoss => {
+                triplets::triplet::<L>(row, measured, swap)
+            }
+        };
         sum += value;
         if let Some(to) = v.values.get_mut(i) {
             *to = L::Scalar::from_f64(value);
@@ -134,21 +196,8 @@ pub fn run<L: Lanes>(op: Op, v: &mut Vectors<L::Scalar>) -> f64 {
     sum
 }
 
-/// The value of one row, which writes its gradients.
-#[inline(never)]
-fn one<L: Lanes>(op: Op, v: &mut Vectors<L::Scalar>, i: usize) -> f64 {
-    let mut one = Row {
-        x: v.x.map(|x| row(x, i, v.length)),
-        alike: v.target.get(i).is_some_and(|&t| t == L::Scalar::ONE),
-        grads: v.grads.each_mut().map(|grad| row_mut(grad, i, v.length)),
-        scale: v.scale * factor(v.upstream, i),
-        p: v.p,
-    };
-    match op {
-        Op::PairwiseDistance => pairs::pairwise_distance::<L>(&mut one),
-        Op::CosineSimilarity => pairs::cosine_similarity::<L>(&mut one),
-        Op::CosineEmbeddingLoss => pairs::cosine_embedding_loss::<L>(&mut one),
-        Op::TripletMarginLoss => triplets::triplet_margin_loss::<L>(&mut one),
-        Op::TripletMarginWithDistanceLoss => triplets::triplet_margin_with_distance_loss::<L>(&mut one),
-    }
-}
+/// Of so many rows the measures are taken before the gradients of the first are written; of long ones, which would leave the first
+/// cache meanwhile, of one.
+const AHEAD: usize = 4;
+/// The bytes of a long row.
+const LONG: usize = 1024;

@@ -1,43 +1,19 @@
 //! Triplet margin losses: the anchor must be nearer to the positive than to the negative.
-use super::measures::{
-    add, blocks, blocks_mut, cut_to, flush, holds_squares, padded, Measure, Measured, BLOCKS,
-};
-use super::{one, Op, Row, Vectors};
-use crate::rowwise::{factor, load_tail, store_tail};
+use super::measures::{add, flush, holds_squares, part, part_mut, room, Measure, Measured, BLOCKS};
+use super::{run_some, Ahead, Op, Row, Vectors, AHEAD};
+use crate::rowwise::{factor, row, row_mut};
+use core::ops::Range;
 use lanes::{F64x2, Lanes, Real};
 
-/// What is added to the differences of distances that have no option for it.
-const EPS: f64 = 1e-6;
-
-/// The distance is ||x - y + eps||_p.
-pub fn triplet_margin_loss<L: Lanes>(row: &mut Row<L::Scalar>) -> f64 {
-    let [p, margin, eps, swap] = row.p;
-    triplet::<L>(row, Measure::Norm { p, eps }, margin, swap == 1.0)
-}
-
-/// The distance is Euclidean, that of cosines, or Manhattan's.
-pub fn triplet_margin_with_distance_loss<L: Lanes>(row: &mut Row<L::Scalar>) -> f64 {
-    let [kind, margin, _, swap] = row.p;
-    let measure = if kind == 1.0 {
-        Measure::CosineDistance
-    } else {
-        Measure::Norm { p: if kind == 0.0 { 2.0 } else { 1.0 }, eps: EPS }
-    };
-    triplet::<L>(row, measure, margin, swap == 1.0)
-}
-
 /// max(0, margin + d(a, p) - d(a, n)); with `swap` the least of d(a, n) and d(p, n) stands for d(a, n), and two equal ones
-/// share the slope. At the kink the slope is 1.
-fn triplet<L: Lanes>(row: &mut Row<L::Scalar>, measure: Measure, margin: f64, swap: bool) -> f64 {
-    let [a, p, n] = row.x;
-    let near = measure.of::<L>(a, p);
-    let far = measure.of::<L>(a, n);
+/// share the slope. At the kink the slope is 1. `measured` are d(a, p), d(a, n), and d(p, n) with `swap`.
+pub fn triplet<L: Lanes>(row: &mut Row<L::Scalar>, [near, far, swapped]: &[Measured; 3], swap: bool) -> f64 {
+    let [_, margin, ..] = row.p;
     let scale = row.scale;
     let mut pulls = [Some((near, scale)), Some((far, -scale)), None];
     let mut least = far.value;
     if swap {
         // it is NaN only where one of the others is, and z with it
-        let swapped = measure.of::<L>(p, n);
         if far.value == swapped.value {
             pulls = [pulls[0], Some((far, -0.5 * scale)), Some((swapped, -0.5 * scale))];
         } else if far.value > swapped.value {
@@ -46,104 +22,116 @@ fn triplet<L: Lanes>(row: &mut Row<L::Scalar>, measure: Measure, margin: f64, sw
         }
     }
     let z = margin + near.value - least;
-    if z < 0.0 {
-        row.grads.iter_mut().for_each(|grad| grad.fill(L::Scalar::ZERO));
-        return 0.0;
+    let is_far = z < 0.0;
+    gradients::<L>(row, &pulls, is_far);
+    if is_far {
+        0.0
+    } else {
+        z
     }
-    gradients::<L>(row, &pulls);
-    z
 }
 
-/// The eps of a call for [`euclidean`], if it is one.
-pub fn euclidean_eps<L: Lanes>(op: Op, v: &Vectors<L::Scalar>) -> Option<f64> {
-    let [kind, _, eps, swap] = v.p;
-    let (is_euclidean, eps) = match op {
-        Op::TripletMarginLoss => (kind == 2.0, eps),
-        Op::TripletMarginWithDistanceLoss => (kind == 0.0, EPS),
-        _ => (false, 0.0),
-    };
-    (is_euclidean && swap != 1.0 && v.grads.iter().all(|grad| !grad.is_empty())).then_some(eps)
-}
+/// How a pair of the triplet is pulled at: what was measured, and the factor.
+type Pull<'a> = Option<(&'a Measured, f64)>;
 
-/// Of so many rows the differences are taken before the gradients of the first are written; of long ones, which would leave the first
-/// cache meanwhile, of one.
-const AHEAD: usize = 4;
-/// The bytes of a long row.
-const LONG: usize = 1024;
-
-/// All rows for what is used most: the Euclidean distance, with all gradients. It gives the same bits.
-///
-/// Sums, square roots and divisions are ready for some rows before they are needed, so nothing waits for them. Meanwhile the
-/// differences stand where the gradients with respect to positive and negative will.
-pub fn euclidean<L: Lanes>(op: Op, v: &mut Vectors<L::Scalar>, eps: f64) -> f64 {
-    let (length, margin) = (v.length, v.p[1]);
-    let mut sum = 0.0;
-    let ahead = if size_of::<L::Scalar>() * length < LONG { AHEAD } else { 1 };
-    for first in (0..v.count).step_by(ahead) {
-        let mut distances = [F64x2::zero(); AHEAD];
-        let rows = first..v.count.min(first + ahead);
-        for (to, i) in distances.iter_mut().zip(rows.clone()) {
-            let [a, p, n] = v.x.map(|x| whole_row(x, i, length));
-            let [_, to_p, to_n] = &mut v.grads;
-            let (Some(a), Some(p), Some(n), Some(to_p), Some(to_n)) =
-                (a, p, n, whole_row_mut(to_p, i, length), whole_row_mut(to_n, i, length))
-            else {
-                return f64::NAN;
-            };
-            *to = differences::<L>(a, p, n, eps, to_p, to_n);
-        }
-        let ready = distances.map(|squares| {
-            let distances = squares.sqrt();
-            (distances.to_array(), (F64x2::one() / distances).to_array(), squares.to_array())
-        });
-        for (([near, far], [by_near, by_far], squares), i) in ready.into_iter().zip(rows) {
-            let z = margin + near - far;
-            let value = if !squares.iter().all(|&sum| holds_squares::<L>(sum)) {
-                one::<L>(op, v, i)
-            } else {
-                let [to_a, to_p, to_n] = v.grads.each_mut().map(|to| whole_row_mut(to, i, length));
-                let (Some(to_a), Some(to_p), Some(to_n)) = (to_a, to_p, to_n) else { return f64::NAN };
-                let scale = v.scale * factor(v.upstream, i);
-                // the differences are finite: 0 times one is 0
-                let scale = if z < 0.0 { 0.0 } else { scale };
-                gradients_of_differences::<L>(-scale * by_near, scale * by_far, to_a, to_p, to_n);
-                if z < 0.0 {
-                    0.0
-                } else {
-                    z
-                }
-            };
-            sum += value;
-            if let Some(to) = v.values.get_mut(i) {
-                *to = L::Scalar::from_f64(value);
+/// Writes the gradients that are wanted. `pulls` are those of (anchor, positive), (anchor, negative), (positive, negative).
+fn gradients<L: Lanes>(row: &mut Row<L::Scalar>, pulls: &[Pull; 3], is_zero: bool) {
+    let [a, p, n] = row.x;
+    let length = row.length;
+    let n_all = room::<L>(length);
+    let is_there = row.grads.iter().all(|grad| grad.len() >= n_all);
+    let [to_a, to_p, to_n] = &mut row.grads;
+    if let (true, [Some((near, by_p)), Some((far, by_n)), None]) = (is_there, pulls) {
+        let is_finite = near.value + far.value < f64::INFINITY;
+        if let (true, Some(slope_p), Some(slope_n)) = (is_finite, near.by(), far.by()) {
+            // all in one go
+            let zero = L::zero();
+            let by = |by: f64| L::of(if is_zero { 0.0 } else { -by });
+            let (by_p, by_n, eps) = (by(by_p * slope_p), by(by_n * slope_n), L::of(near.eps));
+            let [a, p, n] = row.x.map(|x| part::<L>(x, n_all));
+            let to_p_and_n = part_mut::<L>(to_p, n_all).iter_mut().zip(part_mut::<L>(to_n, n_all));
+            let to = part_mut::<L>(to_a, n_all).iter_mut().zip(to_p_and_n);
+            for (((a, p), n), (to_a, (to_p, to_n))) in a.iter().zip(p).zip(n).zip(to) {
+                let [a, p, n] = [a, p, n].map(L::from_array);
+                let (p, n) = (zero + (a - p + eps) * by_p, zero + (a - n + eps) * by_n);
+                (zero - (p + n)).store(to_a);
+                p.store(to_p);
+                n.store(to_n);
             }
+            return;
+        }
+    }
+    if is_zero {
+        for grad in &mut row.grads {
+            grad.iter_mut().take(length).for_each(|to| *to = L::Scalar::ZERO);
+        }
+        return;
+    }
+    let [near, far, swapped] = pulls;
+    if let Some((measured, by)) = near {
+        measured.pull::<L>(*by, [a, p], length, [to_a, to_p], [false; 2]);
+    }
+    if let Some((measured, by)) = far {
+        measured.pull::<L>(*by, [a, n], length, [to_a, to_n], [true, false]);
+    }
+    if let Some((measured, by)) = swapped {
+        measured.pull::<L>(*by, [p, n], length, [to_p, to_n], [true, far.is_some()]);
+    }
+}
+
+/// The eps of a call for [`euclidean`], if it is one: vectors of whole lanes, and all gradients.
+pub fn in_one_go<L: Lanes>(op: Op, v: &Vectors<L::Scalar>) -> Option<f64> {
+    let all = op.is_of_triplets() && v.p[3] != 1.0 && v.grads.iter().all(|grad| !grad.is_empty());
+    match op.measure(v.p) {
+        Measure::Norm { p: 2.0, eps } if all && v.length.is_multiple_of(L::COUNT) => Some(eps),
+        _ => None,
+    }
+}
+
+/// Some rows of what is used most: the Euclidean distance, with all gradients. It gives the same bits in half of the time.
+///
+/// Both distances are measured at once, and meanwhile the differences stand where the gradients with respect to positive and negative
+/// will.
+pub fn euclidean<L: Lanes>(
+    op: Op,
+    v: &mut Vectors<L::Scalar>,
+    rows: Range<usize>,
+    eps: f64,
+    measured: &mut Ahead,
+) -> f64 {
+    let (n, margin) = (v.length, v.p[1]);
+    let mut distances = [F64x2::zero(); AHEAD];
+    for (to, i) in distances.iter_mut().zip(rows.clone()) {
+        let [_, to_p, to_n] = v.grads.each_mut().map(|to| row_mut(to, i, n));
+        *to = differences::<L>(v.x.map(|x| row(x, i, n)), eps, [to_p, to_n]);
+    }
+    let ready = distances.map(|squares| {
+        let distances = squares.sqrt();
+        (distances.to_array(), (F64x2::one() / distances).to_array(), squares.to_array())
+    });
+    let mut sum = 0.0;
+    for (([near, far], [by_near, by_far], squares), i) in ready.into_iter().zip(rows) {
+        if !squares.into_iter().all(holds_squares::<L>) {
+            sum += run_some::<L>(op, v, i..i + 1, measured);
+            continue;
+        }
+        let z = margin + near - far;
+        let scale = v.scale * factor(v.upstream, i);
+        // the differences are finite: 0 times one is 0
+        let (value, scale) = if z < 0.0 { (0.0, 0.0) } else { (z, scale) };
+        let to = v.grads.each_mut().map(|to| row_mut(to, i, n));
+        gradients_of_differences::<L>(-scale * by_near, scale * by_far, to);
+        sum += value;
+        if let Some(to) = v.values.get_mut(i) {
+            *to = L::Scalar::from_f64(value);
         }
     }
     sum
 }
 
-/// Row `i` of a matrix, which is there, so that all rows are known to have one length.
-#[inline(always)]
-fn whole_row<R>(s: &[R], i: usize, n: usize) -> Option<&[R]> {
-    s.get(i * n..)?.get(..n)
-}
-
-/// As [`whole_row`].
-#[inline(always)]
-fn whole_row_mut<R>(s: &mut [R], i: usize, n: usize) -> Option<&mut [R]> {
-    s.get_mut(i * n..)?.get_mut(..n)
-}
-
 /// The sums of the squares of a - p + eps and of a - n + eps, as a norm has them to the bit; and these differences.
 #[inline(always)]
-fn differences<L: Lanes>(
-    a: &[L::Scalar],
-    p: &[L::Scalar],
-    n: &[L::Scalar],
-    eps: f64,
-    to_p: &mut [L::Scalar],
-    to_n: &mut [L::Scalar],
-) -> F64x2 {
+fn differences<L: Lanes>(x: [&[L::Scalar]; 3], eps: f64, to: [&mut [L::Scalar]; 2]) -> F64x2 {
     let pad = L::of(eps);
     let terms = |a: &L::Array, p: &L::Array, n: &L::Array, to_p: &mut L::Array, to_n: &mut L::Array| {
         let a = L::from_array(a);
@@ -152,8 +140,8 @@ fn differences<L: Lanes>(
         far.store(to_n);
         [near * near, far * far]
     };
-    let ((a, a_rest), (p, p_rest), (n, n_rest)) = (blocks::<L>(a), blocks::<L>(p), blocks::<L>(n));
-    let ((to_p, to_p_rest), (to_n, to_n_rest)) = (blocks_mut::<L>(to_p), blocks_mut::<L>(to_n));
+    let [(a, a_last), (p, p_last), (n, n_last)] = x.map(|x| L::chunks(x).0.as_chunks::<2>());
+    let [(to_p, to_p_last), (to_n, to_n_last)] = to.map(|to| L::chunks_mut(to).0.as_chunks_mut::<2>());
     let mut sums = [F64x2::zero(); 2];
     let groups = a.chunks(BLOCKS).zip(p.chunks(BLOCKS)).zip(n.chunks(BLOCKS));
     for ((((a, p), n), to_p), to_n) in groups.zip(to_p.chunks_mut(BLOCKS)).zip(to_n.chunks_mut(BLOCKS)) {
@@ -166,17 +154,8 @@ fn differences<L: Lanes>(
         }
         flush(&mut sums, chains);
     }
-    if !a_rest.is_empty() {
-        let [a0, a1] = padded::<L>(a_rest, 0.0);
-        let [p0, p1] = padded::<L>(p_rest, eps);
-        let [n0, n1] = padded::<L>(n_rest, eps);
-        let ([mut to_p0, mut to_p1], [mut to_n0, mut to_n1]) = ([a0; 2], [a0; 2]);
-        flush(
-            &mut sums,
-            [terms(&a0, &p0, &n0, &mut to_p0, &mut to_n0), terms(&a1, &p1, &n1, &mut to_p1, &mut to_n1)],
-        );
-        cut_to::<L>(&[to_p0, to_p1], to_p_rest);
-        cut_to::<L>(&[to_n0, to_n1], to_n_rest);
+    if let ([a], [p], [n], [to_p], [to_n]) = (a_last, p_last, n_last, to_p_last, to_n_last) {
+        flush(&mut sums, [terms(a, p, n, to_p, to_n), [L::zero(); 2]]);
     }
     let [near, far] = sums;
     near.zip_low(far) + near.zip_high(far)
@@ -184,51 +163,13 @@ fn differences<L: Lanes>(
 
 /// From differences to the gradients.
 #[inline(always)]
-fn gradients_of_differences<L: Lanes>(
-    by_p: f64,
-    by_n: f64,
-    to_a: &mut [L::Scalar],
-    to_p: &mut [L::Scalar],
-    to_n: &mut [L::Scalar],
-) {
+fn gradients_of_differences<L: Lanes>(by_p: f64, by_n: f64, to: [&mut [L::Scalar]; 3]) {
     let (zero, by_p, by_n) = (L::zero(), L::of(by_p), L::of(by_n));
-    let gradients = |p: L, n: L| {
-        let (p, n) = (zero + p * by_p, zero + n * by_n);
-        (zero - (p + n), p, n)
-    };
-    let (a, a_tail) = L::chunks_mut(to_a);
-    let (p, p_tail) = L::chunks_mut(to_p);
-    let (n, n_tail) = L::chunks_mut(to_n);
+    let [a, p, n] = to.map(|to| L::chunks_mut(to).0);
     for ((to_a, to_p), to_n) in a.iter_mut().zip(p).zip(n) {
-        let (a, p, n) = gradients(L::from_array(to_p), L::from_array(to_n));
-        a.store(to_a);
+        let (p, n) = (zero + L::from_array(to_p) * by_p, zero + L::from_array(to_n) * by_n);
+        (zero - (p + n)).store(to_a);
         p.store(to_p);
         n.store(to_n);
-    }
-    if !a_tail.is_empty() {
-        let load = |tail: &[L::Scalar]| load_tail::<L>(tail, L::Scalar::ZERO);
-        let (a, p, n) = gradients(load(p_tail), load(n_tail));
-        store_tail(a_tail, a);
-        store_tail(p_tail, p);
-        store_tail(n_tail, n);
-    }
-}
-
-/// How a pair of the triplet is pulled at: what was measured, and the factor.
-type Pull = Option<(Measured, f64)>;
-
-/// Writes the gradients that are wanted. `pulls` are those of (anchor, positive), (anchor, negative), (positive, negative).
-fn gradients<L: Lanes>(row: &mut Row<L::Scalar>, pulls: &[Pull; 3]) {
-    let [a, p, n] = row.x;
-    let [to_a, to_p, to_n] = &mut row.grads;
-    let [near, far, swapped] = pulls;
-    if let Some((measured, by)) = near {
-        measured.pull::<L>(*by, [a, p], [to_a, to_p], [false; 2]);
-    }
-    if let Some((measured, by)) = far {
-        measured.pull::<L>(*by, [a, n], [to_a, to_n], [true, false]);
-    }
-    if let Some((measured, by)) = swapped {
-        measured.pull::<L>(*by, [p, n], [to_p, to_n], [true, far.is_some()]);
     }
 }
