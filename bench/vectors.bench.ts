@@ -19,8 +19,13 @@ const SMALL: readonly Size[] = [
   [1, 16],
   [32, 128],
 ];
-const PAIRS: readonly Size[] = [...SMALL, [4096, 512]];
-const TRIPLETS: readonly Size[] = [...SMALL, [1024, 128], [4096, 512]];
+const PAIRS: readonly Size[] = [...SMALL, [4096, 10], [4096, 512]];
+const TRIPLETS: readonly Size[] = [...SMALL, [4096, 3], [1024, 128], [4096, 512]];
+/** The value alone. */
+const VALUES: readonly Size[] = [
+  [4096, 3],
+  [1024, 100],
+];
 /** Every vector with every other. */
 const ALL: readonly Size[] = [
   [8, 16],
@@ -53,6 +58,13 @@ const ROWS: readonly Row[] = [
     inputs: vectors(...TRIPLET),
     grads: TRIPLET,
     flops: (n, d) => 11 * n * d,
+  },
+  {
+    name: "tripletMarginLoss",
+    note: "value",
+    sizes: VALUES,
+    inputs: vectors(...TRIPLET),
+    flops: (n, d) => 6 * n * d,
   },
   {
     name: "tripletMarginWithDistanceLoss",
@@ -135,6 +147,22 @@ const ROWS: readonly Row[] = [
     grads: ["x1", "x2"],
     value: (n) => [n],
     flops: (n, d) => 14 * n * d,
+  },
+  {
+    name: "pairwiseDistance",
+    note: "value",
+    sizes: VALUES,
+    inputs: vectors("x1", "x2"),
+    value: (n) => [n],
+    flops: (n, d) => 4 * n * d,
+  },
+  {
+    name: "cosineSimilarity",
+    note: "value",
+    sizes: VALUES,
+    inputs: vectors("x1", "x2"),
+    value: (n) => [n],
+    flops: (n, d) => 6 * n * d,
   },
   {
     name: "cdist",

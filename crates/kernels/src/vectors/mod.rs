@@ -139,14 +139,15 @@ pub fn run<L: Lanes>(op: Op, v: &mut Vectors<L::Scalar>) -> f64 {
         return if fits { 0.0 } else { f64::NAN };
     }
     let mut sum = 0.0;
-    let ahead = if size_of::<L::Scalar>() * length < LONG { AHEAD } else { 1 };
     let eps = triplets::in_one_go::<L>(op, v);
+    let most = if eps.is_some() { triplets::AHEAD } else { AHEAD };
+    let ahead = if length < LONG / size_of::<L::Scalar>() { most } else { 1 };
     let mut measured = [[Measured::NOTHING; 3]; AHEAD];
     for first in (0..count).step_by(ahead) {
         let rows = first..count.min(first + ahead);
-        sum += match eps {
-            Some(eps) => triplets::euclidean::<L>(op, v, rows, eps, &mut measured),
-            None => run_some::<L>(op, v, rows, &mut measured),
+        sum = match eps {
+            Some(eps) => triplets::euclidean::<L>(op, v, rows, eps, &mut measured, sum),
+            None => run_some::<L>(op, v, rows, &mut measured, sum),
         };
     }
     sum
@@ -155,23 +156,25 @@ pub fn run<L: Lanes>(op: Op, v: &mut Vectors<L::Scalar>) -> f64 {
 /// What was measured of some rows: of the first vector with the others, and of those with each other.
 type Ahead = [[Measured; 3]; AHEAD];
 
-/// Runs some rows, [`AHEAD`] at most.
+/// Runs some rows, [`AHEAD`] at most, and adds their values to a sum.
 #[inline(never)]
-fn run_some<L: Lanes>(op: Op, v: &mut Vectors<L::Scalar>, rows: Range<usize>, measured: &mut Ahead) -> f64 {
+fn run_some<L: Lanes>(
+    op: Op,
+    v: &mut Vectors<L::Scalar>,
+    rows: Range<usize>,
+    measured: &mut Ahead,
+    mut sum: f64,
+) -> f64 {
     let length = v.length;
     let measure = op.measure(v.p);
-    let swap = v.p[3] == 1.0;
-    for ([near, far, swapped], i) in measured.iter_mut().zip(rows.clone()) {
+    let swap = op.is_of_triplets() && v.p[3] == 1.0;
+    let pairs = if swap { 3 } else { 1 + usize::from(op.is_of_triplets()) };
+    for (measured, i) in measured.iter_mut().zip(rows.clone()) {
         let [a, b, c] = v.x.map(|x| x.get(i * length..).unwrap_or(&[]));
-        measure.of::<L>([a, b], length, near);
-        if op.is_of_triplets() {
-            measure.of::<L>([a, c], length, far);
-            if swap {
-                measure.of::<L>([b, c], length, swapped);
-            }
+        for (to, pair) in measured.iter_mut().zip([[a, b], [a, c], [b, c]]).take(pairs) {
+            measure.of::<L>(pair, length, to);
         }
     }
-    let mut sum = 0.0;
     for (measured, i) in measured.iter().zip(rows) {
         let row = &mut Row {
             x: v.x.map(|x| x.get(i * length..).unwrap_or(&[])),
@@ -198,6 +201,6 @@ fn run_some<L: Lanes>(op: Op, v: &mut Vectors<L::Scalar>, rows: Range<usize>, me
 
 /// Of so many rows the measures are taken before the gradients of the first are written; of long ones, which would leave the first
 /// cache meanwhile, of one.
-const AHEAD: usize = 4;
+const AHEAD: usize = 16;
 /// The bytes of a long row.
 const LONG: usize = 1024;

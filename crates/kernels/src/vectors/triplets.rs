@@ -1,6 +1,6 @@
 //! Triplet margin losses: the anchor must be nearer to the positive than to the negative.
 use super::measures::{add, flush, holds_squares, part, part_mut, room, Measure, Measured, BLOCKS};
-use super::{run_some, Ahead, Op, Row, Vectors, AHEAD};
+use super::{run_some, Ahead, Op, Row, Vectors};
 use crate::rowwise::{factor, row, row_mut};
 use core::ops::Range;
 use lanes::{F64x2, Lanes, Real};
@@ -23,7 +23,9 @@ pub fn triplet<L: Lanes>(row: &mut Row<L::Scalar>, [near, far, swapped]: &[Measu
     }
     let z = margin + near.value - least;
     let is_far = z < 0.0;
-    gradients::<L>(row, &pulls, is_far);
+    if row.grads.iter().any(|grad| !grad.is_empty()) {
+        gradients::<L>(row, &pulls, is_far);
+    }
     if is_far {
         0.0
     } else {
@@ -88,6 +90,9 @@ pub fn in_one_go<L: Lanes>(op: Op, v: &Vectors<L::Scalar>) -> Option<f64> {
     }
 }
 
+/// As many rows are measured ahead here.
+pub const AHEAD: usize = 4;
+
 /// Some rows of what is used most: the Euclidean distance, with all gradients. It gives the same bits in half of the time.
 ///
 /// Both distances are measured at once, and meanwhile the differences stand where the gradients with respect to positive and negative
@@ -98,6 +103,7 @@ pub fn euclidean<L: Lanes>(
     rows: Range<usize>,
     eps: f64,
     measured: &mut Ahead,
+    mut sum: f64,
 ) -> f64 {
     let (n, margin) = (v.length, v.p[1]);
     let mut distances = [F64x2::zero(); AHEAD];
@@ -109,10 +115,9 @@ pub fn euclidean<L: Lanes>(
         let distances = squares.sqrt();
         (distances.to_array(), (F64x2::one() / distances).to_array(), squares.to_array())
     });
-    let mut sum = 0.0;
     for (([near, far], [by_near, by_far], squares), i) in ready.into_iter().zip(rows) {
         if !squares.into_iter().all(holds_squares::<L>) {
-            sum += run_some::<L>(op, v, i..i + 1, measured);
+            sum = run_some::<L>(op, v, i..i + 1, measured, sum);
             continue;
         }
         let z = margin + near - far;
