@@ -182,7 +182,7 @@ pub fn room<L: Lanes>(n: usize) -> usize {
     vectors::<L>(n) * L::COUNT
 }
 
-/// Writes or adds `by` times any slope with respect to x, where there is room for it, and gives the sum of the sizes. What is
+/// Writes or adds `by` times any slope with respect to x, or where there is no room for it gives the sum of the sizes. What is
 /// used seldom goes here: there is one copy of all of it.
 #[inline(never)]
 fn bend<L: Lanes>(
@@ -224,8 +224,9 @@ fn bend<L: Lanes>(
                 L::of(by) * (L::of(cross) * y - L::of(along) * x)
             }
         };
-        sum = slope.abs().add_to_f64(sum);
-        if !to.is_empty() {
+        if to.is_empty() {
+            sum = slope.abs().add_to_f64(sum);
+        } else {
             let before = if add { load::<L>(to, i, zero) } else { L::zero() };
             store(to, i, before + slope);
         }
