@@ -204,6 +204,11 @@ describe("identities", () => {
   });
 });
 
+interface Outcome {
+  readonly value: Tensor;
+  readonly grads: Readonly<Record<string, Tensor>>;
+}
+
 describe("single precision against double", () => {
   test("cosines keep their digits where vectors are short, long, or of one direction", () => {
     for (const size of [1e-30, 1e-7, 1e-3, 0.1, 1, 1e10, 1e18]) {
@@ -227,6 +232,56 @@ describe("single precision against double", () => {
       }
     }
   });
+  test("long vectors, in any number, agree with the reference", () => {
+    const random = randomStream(5);
+    for (const [count, length] of [
+      [37, 5],
+      [19, 255],
+      [5, 256],
+      [3, 300],
+      [18, 601],
+    ] as const) {
+      const draw = (): Tensor<Float32Array> => ({
+        data: Float32Array.from({ length: count * length }, () => 4 * random() - 1),
+        shape: [count, length],
+      });
+      const [a, b, c] = [draw(), draw(), draw()];
+      const signs = Float32Array.from({ length: count }, (_, i) => (i % 3 === 0 ? -1 : 1));
+      const none = { reduction: "none" } as const;
+      const calls: Record<string, () => unknown> = {
+        pairwiseDistance: () => pairwiseDistance.valueAndGrad(a, b),
+        "pairwiseDistance, p = 1": () => pairwiseDistance.valueAndGrad(a, b, { p: 1 }),
+        "pairwiseDistance, p = 3": () => pairwiseDistance.valueAndGrad(a, b, { p: 3 }),
+        "pairwiseDistance, p = Infinity": () => pairwiseDistance.valueAndGrad(a, b, { p: Infinity }),
+        cosineSimilarity: () => cosineSimilarity.valueAndGrad(a, b),
+        cosineEmbeddingLoss: () => cosineEmbeddingLoss.valueAndGrad(a, b, signs, none),
+        tripletMarginLoss: () => tripletMarginLoss.valueAndGrad(a, b, c, none),
+        "tripletMarginLoss, swap": () => tripletMarginLoss.valueAndGrad(a, b, c, { swap: true, ...none }),
+        "tripletMarginWithDistanceLoss, cosine": () =>
+          tripletMarginWithDistanceLoss.valueAndGrad(a, b, c, { distance: "cosine", ...none }),
+      };
+      for (const [name, call] of Object.entries(calls)) {
+        const [wasm, js] = ENGINES.map((engine) => on(engine, call)) as [Outcome, Outcome];
+        const what = `${name}, ${count} of ${length}`;
+        expectClose(wasm.value.data, js.value.data, 5e-6, what);
+        for (const [of, { data }] of Object.entries(js.grads))
+          expectClose((wasm.grads[of] as Tensor).data, data, 5e-6, `${what}: gradient of ${of}`);
+      }
+    }
+  });
+
+  test("a cosine that is no number is the least of two", () => {
+    const call = () =>
+      tripletMarginWithDistanceLoss([[1, 0]], [[1e200, 0]], [[1e200, 1]], { distance: "cosine", swap: true });
+    for (const engine of ENGINES) expect(on(engine, call)).toBeNaN();
+  });
+
+  test("what flows into a norm of the largest reaches all", () => {
+    const call = () =>
+      pairwiseDistance.valueAndGrad([[1, 2]], [[0, 0]], { p: Infinity, upstream: Number.NaN }).grads.x1.data;
+    for (const engine of ENGINES) expect([...on(engine, call)]).toEqual([Number.NaN, Number.NaN]);
+  });
+
   test("any norm keeps its digits", () => {
     const random = randomStream(7);
     for (const p of [1.01, 1.1, 1.5, 2, 2.5, 3, 4, 6.5, 10]) {

@@ -14,7 +14,7 @@ fuzz_target!(|bytes: &[u8]| {
     let op = Op::from_door(number);
     let vectors = if op.is_none_or(Op::is_of_triplets) { 3 } else { 2 };
     let length = d.length(70);
-    let count = d.length(9);
+    let count = d.length(40);
     let size = count.saturating_mul(length);
     let mut call = Call::new(double);
     for i in 0..3 {

@@ -60,7 +60,7 @@ function some(row: Row, { args, options }: Sample, places: readonly number[], ax
 const arguments_ = fc.record({
   seed: fc.integer({ min: 0, max: 2 ** 31 }),
   dtype: fc.constantFrom("float32" as const, "float64" as const),
-  size: fc.integer({ min: 1, max: 150 }),
+  size: fc.oneof(fc.integer({ min: 1, max: 150 }), fc.integer({ min: 150, max: 400 })),
   hostile: fc.boolean(),
 });
 
@@ -76,9 +76,8 @@ for (const row of REGISTRY.filter(({ layout }) => layout !== "sets")) {
           if (found === undefined || found.count === 0) return;
           const { axis, count } = found;
           const random = randomStream(wishes.seed + 1);
-          const places = Array.from({ length: 1 + Math.floor(random() * (count + 3)) }, () =>
-            Math.floor(random() * count),
-          );
+          const length = random() < 0.3 ? 1 : 1 + Math.floor(random() * (count + 3));
+          const places = Array.from({ length }, () => Math.floor(random() * count));
           // a square matrix would be one of all answers, not a row per sample
           const columns = (s.args[0] as Numbers).shape[1] as number;
           if (s.options.marginMatrix !== undefined && [count, places.length].includes(columns)) return;
@@ -131,15 +130,14 @@ for (const row of REGISTRY) {
         const [once, more] = [run(1), run(32)];
         expectSameBits(valuesOf(more.value), valuesOf(once.value), `values (${engine})`);
         for (const [name, { data }] of Object.entries(once.grads)) {
-          // below these a number has fewer digits
+          // below these a number has fewer digits, or is 0
           const normal = data instanceof Float32Array ? 2 ** -126 : 2 ** -1022;
-          const kept = Array.from(data, (_, i) => i).filter((i) => Math.abs(Number(data[i])) >= normal);
           const other = (more.grads[name] as Numbers).data;
-          expectSameBits(
-            kept.map((i) => Number(other[i])),
-            kept.map((i) => 32 * Number(data[i])),
-            `gradient of ${name} (${engine})`,
-          );
+          const expected = Array.from(data, (x, i) => {
+            const [exact, is] = [32 * x, other[i] as number];
+            return Math.abs(x) < normal && Math.abs(is) <= 32 * normal ? is : exact;
+          });
+          expectSameBits(other, expected, `gradient of ${name} (${engine})`);
         }
       }),
       { numRuns: RUNS / 2 },

@@ -83,7 +83,13 @@ const DISTANCES: &[u32] = &[0, 3];
 
 /// Arguments that fit.
 fn fitting(ops: &'static [u32]) -> impl Strategy<Value = Arguments> {
-    (prop::sample::select(ops), 0..4usize, 1..45usize).prop_flat_map(|(op, count, length)| {
+    // more rows than are measured ahead, and more numbers than are added up in their own precision, now and then
+    let shape = prop_oneof![
+        8 => (0..4usize, 1..45usize),
+        2 => (0..40usize, 1..12usize),
+        1 => (0..4usize, 250..600usize),
+    ];
+    (prop::sample::select(ops), shape).prop_flat_map(|(op, (count, length))| {
         let size = count * length;
         let third = if op > 2 { size } else { 0 };
         let signs =
@@ -188,6 +194,49 @@ fn check_rows<L: Lanes>(a: &Arguments) {
     }
 }
 
+/// The value of row `i` by plain loops in double precision.
+fn plain(a: &Arguments, i: usize) -> f64 {
+    let [x, y, z] = [0, 1, 2].map(|k| a.x[k].get(i * a.length..(i + 1) * a.length).unwrap_or(&[]));
+    let norm = |x: &[f64], y: &[f64], p: f64, eps: f64| {
+        let d = x.iter().zip(y).map(|(x, y)| (x - y + eps).abs());
+        if p == f64::INFINITY {
+            d.fold(0.0, f64::max)
+        } else {
+            d.map(|d| d.powf(p)).sum::<f64>().powf(1.0 / p)
+        }
+    };
+    let dot = |x: &[f64], y: &[f64]| x.iter().zip(y).map(|(x, y)| x * y).sum::<f64>();
+    let cosine = |x: &[f64], y: &[f64]| dot(x, y) / (dot(x, x) * dot(y, y)).sqrt();
+    let [p0, p1, p2, p3] = a.p;
+    let distance = |x: &[f64], y: &[f64]| match a.op {
+        3 => norm(x, y, p0, p2),
+        _ if p0 == 1.0 => 1.0 - cosine(x, y),
+        _ => norm(x, y, if p0 == 0.0 { 2.0 } else { 1.0 }, 1e-6),
+    };
+    match a.op {
+        0 => norm(x, y, p0, p1),
+        1 => cosine(x, y),
+        2 if a.target[i] == 1.0 => 1.0 - cosine(x, y),
+        2 => (cosine(x, y) - p0).max(0.0),
+        _ => {
+            let far = distance(x, z);
+            let far = if p3 == 1.0 { far.min(distance(y, z)) } else { far };
+            (p1 + distance(x, y) - far).max(0.0)
+        }
+    }
+}
+
+fn check_plain<L: Lanes>(a: &Arguments, tolerance: f64) {
+    let (sum, values, _) = call::<L>(a);
+    let expected: Vec<f64> = (0..a.count).map(|i| plain(a, i)).collect();
+    let close = |x: f64, y: f64| (x - y).abs() <= tolerance * (1.0 + y.abs());
+    for (i, (&x, &y)) in values.iter().zip(&expected).enumerate() {
+        assert!(close(x, y), "value of row {i} is {x}, expected {y}");
+    }
+    let total = expected.iter().sum::<f64>();
+    assert!(close(sum, total), "the sum is {sum}, expected {total}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -210,6 +259,19 @@ proptest! {
     fn rows_know_nothing_of_each_other(a in fitting(ALL)) {
         check_rows::<lanes::F32x4>(&a);
         check_rows::<lanes::F64x2>(&a);
+    }
+
+    /// Values are those of plain loops, however many rows there are, and however long.
+    #[test]
+    fn values_are_those_of_plain_loops(a in fitting(ALL), gradients in any::<bool>()) {
+        let size = a.count * a.length;
+        let third = if a.op > 2 { size } else { 0 };
+        let grads = if gradients { [size, size, third] } else { [0; 3] };
+        // everyday numbers, of which no vector is short
+        let x = a.x.clone().map(|x| x.iter().map(|x| if x.abs() <= 3.0 { x + 4.0 } else { 1.0 }).collect());
+        let a = Arguments { x, values: a.count, grads, ..a };
+        check_plain::<lanes::F32x4>(&a, 1e-4);
+        check_plain::<lanes::F64x2>(&a, 1e-10);
     }
 
     /// A gradient that is not wanted leaves the others as they are.

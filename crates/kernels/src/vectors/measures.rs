@@ -199,7 +199,9 @@ fn bend<L: Lanes>(
     if let Slope::Cosine { cross, along: [along, _], careful: true } = slope {
         for ((to, x), y) in to.iter_mut().zip(x).zip(y) {
             let before = if add { to.to_f64() } else { 0.0 };
-            *to = L::Scalar::from_f64(before + by * (cross * y.to_f64() - along * x.to_f64()));
+            let slope = L::Scalar::from_f64(before + by * (cross * y.to_f64() - along * x.to_f64()));
+            // what is too small for single precision is a zero of its sign
+            *to = L::Scalar::ZERO + slope;
         }
         return 0.0;
     }
@@ -212,9 +214,10 @@ fn bend<L: Lanes>(
             Slope::Still => L::zero(),
             Slope::Difference => d * L::of(by),
             Slope::Sign => d.signum() * L::of(by),
-            // 0, or NaN where d is
+            // 0, or NaN where d is, or what flows in
             Slope::Largest { max, by: slope } => {
-                L::select(d.abs().eq(L::of(max)), d.signum() * L::of(by * slope), L::zero() * d)
+                let by = L::of(by * slope);
+                L::select(d.abs().eq(L::of(max)), d.signum() * by, L::zero() * by * d)
             }
             Slope::Power { max, q, by: slope } => {
                 let slope = power(d.abs() / L::of(max), q) * L::of(by * slope);
@@ -406,7 +409,7 @@ fn blocks<L: Lanes>(s: &[L::Scalar]) -> &[[L::Array; 2]] {
     L::chunks(s).0.as_chunks().0
 }
 
-/// What there is at the end of all rows, filled up to a block.
+/// What there is at the end of all rows, as a block; what stands behind it is of no account.
 #[inline(never)]
 fn padded<L: Lanes>(rest: &[L::Scalar]) -> [L::Array; 2] {
     let (whole, tail) = L::chunks(rest);

@@ -8,9 +8,12 @@
 //!   nearest of a set ([`nearest`]), on [`quantised`] ones.
 //!
 //! [`run`] is the one driver. It cuts the arrays into rows, works out what multiplies a row's gradient, adds the losses up in
-//! double precision and writes them where they are wanted. A loss sees one [`Row`] and what was measured of it, and nothing else. Some
-//! rows are measured before the gradients of the first are written, so that nothing waits for square roots and divisions. Euclidean
+//! double precision and writes them where they are wanted. A loss is given one [`Row`] and what was measured of it. Some rows are
+//! measured before the gradients of the first are written, so that nothing waits for square roots and divisions. Euclidean
 //! triplets, which are used most, have a way of their own ([`triplets::euclidean`]).
+//!
+//! Gradients may be written over the end of their row, so rows go in their order, and each writes all that is its own, first without
+//! adding to what is there.
 use crate::rowwise::factor;
 use core::ops::Range;
 use lanes::{Lanes, Real};
@@ -64,16 +67,13 @@ impl Op {
     }
 
     /// What is measured of two of them.
-    fn measure(self, [p0, p1, p2, _]: [f64; 4]) -> Measure {
+    fn measure(self, p: [f64; 4]) -> Measure {
         match self {
-            Op::PairwiseDistance => Measure::Norm { p: p0, eps: p1 },
-            Op::CosineSimilarity => Measure::Cosine,
+            Op::PairwiseDistance => pairs::pairwise_distance(p),
+            Op::CosineSimilarity => pairs::cosine_similarity(),
             Op::CosineEmbeddingLoss => Measure::SmoothCosine,
-            Op::TripletMarginLoss => Measure::Norm { p: p0, eps: p2 },
-            Op::TripletMarginWithDistanceLoss if p0 == 1.0 => Measure::CosineDistance,
-            Op::TripletMarginWithDistanceLoss => {
-                Measure::Norm { p: if p0 == 0.0 { 2.0 } else { 1.0 }, eps: 1e-6 }
-            }
+            Op::TripletMarginLoss => triplets::triplet_margin_loss(p),
+            Op::TripletMarginWithDistanceLoss => triplets::triplet_margin_with_distance_loss(p),
         }
     }
 }

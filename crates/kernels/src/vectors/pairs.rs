@@ -1,7 +1,17 @@
 //! Functions and losses of two vectors.
-use super::measures::Measured;
+use super::measures::{Measure, Measured};
 use super::Row;
 use lanes::Lanes;
+
+/// ||x1 - x2 + eps||_p.
+pub fn pairwise_distance([p, eps, ..]: [f64; 4]) -> Measure {
+    Measure::Norm { p, eps }
+}
+
+/// x1 x2 / (|x1| |x2|).
+pub fn cosine_similarity() -> Measure {
+    Measure::Cosine
+}
 
 /// A measure, as it is.
 pub fn plain<L: Lanes>(row: &mut Row<L::Scalar>, [measured, ..]: &[Measured; 3]) -> f64 {

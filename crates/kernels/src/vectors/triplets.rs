@@ -5,6 +5,22 @@ use crate::rowwise::{factor, row, row_mut};
 use core::ops::Range;
 use lanes::{F64x2, Lanes, Real};
 
+/// The distance is ||x - y + eps||_p.
+pub fn triplet_margin_loss([p, _, eps, _]: [f64; 4]) -> Measure {
+    Measure::Norm { p, eps }
+}
+
+/// The distance is Euclidean, that of cosines, or Manhattan's.
+pub fn triplet_margin_with_distance_loss([kind, ..]: [f64; 4]) -> Measure {
+    // there is no option for what is added to differences
+    let norm = |p| Measure::Norm { p, eps: 1e-6 };
+    match kind {
+        0.0 => norm(2.0),
+        1.0 => Measure::CosineDistance,
+        _ => norm(1.0),
+    }
+}
+
 /// max(0, margin + d(a, p) - d(a, n)); with `swap` the least of d(a, n) and d(p, n) stands for d(a, n), and two equal ones
 /// share the slope. At the kink the slope is 1. `measured` are d(a, p), d(a, n), and d(p, n) with `swap`.
 pub fn triplet<L: Lanes>(row: &mut Row<L::Scalar>, [near, far, swapped]: &[Measured; 3], swap: bool) -> f64 {
@@ -13,10 +29,10 @@ pub fn triplet<L: Lanes>(row: &mut Row<L::Scalar>, [near, far, swapped]: &[Measu
     let mut pulls = [Some((near, scale)), Some((far, -scale)), None];
     let mut least = far.value;
     if swap {
-        // it is NaN only where one of the others is, and z with it
+        // NaN is the least, of cosines also where the others are numbers
         if far.value == swapped.value {
             pulls = [pulls[0], Some((far, -0.5 * scale)), Some((swapped, -0.5 * scale))];
-        } else if far.value > swapped.value {
+        } else if far.value > swapped.value || swapped.value.is_nan() {
             pulls = [pulls[0], None, Some((swapped, -scale))];
             least = swapped.value;
         }
