@@ -109,7 +109,7 @@ pub fn in_one_go<L: Lanes>(op: Op, v: &Vectors<L::Scalar>) -> Option<f64> {
 /// As many rows are measured ahead here.
 pub const AHEAD: usize = 4;
 
-/// Some rows of what is used most: the Euclidean distance, with all gradients. It gives the same bits in half of the time.
+/// Some rows of what is used most: the Euclidean distance, with all gradients. It gives the same bits in 0.7 to 0.9 of the time (measured).
 ///
 /// Both distances are measured at once, and meanwhile the differences stand where the gradients with respect to positive and negative
 /// will.
