@@ -216,8 +216,7 @@ fn bend<L: Lanes>(
             Slope::Sign => d.signum() * L::of(by),
             // 0, or NaN where d is, or what flows in
             Slope::Largest { max, by: slope } => {
-                let by = L::of(by * slope);
-                L::select(d.abs().eq(L::of(max)), d.signum() * by, L::zero() * by * d)
+                L::select(d.abs().eq(L::of(max)), d.signum() * L::of(by * slope), L::zero() * L::of(by) * d)
             }
             Slope::Power { max, q, by: slope } => {
                 let slope = power(d.abs() / L::of(max), q) * L::of(by * slope);

@@ -29,11 +29,13 @@ pub fn triplet<L: Lanes>(row: &mut Row<L::Scalar>, [near, far, swapped]: &[Measu
     let mut pulls = [Some((near, scale)), Some((far, -scale)), None];
     let mut least = far.value;
     if swap {
-        // NaN is the least, of cosines also where the others are numbers
         if far.value == swapped.value {
             pulls = [pulls[0], Some((far, -0.5 * scale)), Some((swapped, -0.5 * scale))];
-        } else if far.value > swapped.value || swapped.value.is_nan() {
+        } else if far.value > swapped.value {
             pulls = [pulls[0], None, Some((swapped, -scale))];
+            least = swapped.value;
+        } else if swapped.value.is_nan() {
+            // of cosines also where the others are numbers
             least = swapped.value;
         }
     }
