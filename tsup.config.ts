@@ -39,7 +39,6 @@ function asCommonJs(options: Options): Options {
   return {
     ...options,
     name: `${options.name}, cjs`,
-    format: ["esm"],
     outExtension: () => ({ js: ".cjs" }),
     // a module would need no "use strict"; a copy, since terser writes into what it is given
     terserOptions: { ...structuredClone(options.terserOptions), module: false, toplevel: true },
@@ -148,9 +147,9 @@ function code(source: Source): Options[] {
  * For Node, and for whoever takes CommonJS, few files, since there every one costs a start 1 to 2 ms (measured with 8 and 2): the main
  * entry in one chunk, which the others reach whole too, so that it comes out in one piece. Nothing is dropped.
  */
-function whole(format: "esm" | "cjs", isForNode: boolean): Options {
+function whole(isForNode: boolean): Options {
   const chunk = isForNode ? "node" : "whole";
-  const folder = made(`${chunk}-${format}`);
+  const folder = made(chunk);
   const all = `import ${JSON.stringify(resolve("ts/index.ts"))};\n`;
   const wrapped = entries
     .filter((entry) => entry.source === "inline")
@@ -172,7 +171,7 @@ function whole(format: "esm" | "cjs", isForNode: boolean): Options {
     writeFileSync(path, lines.join("\n"));
     return [`#part/${part}`, resolve(path)];
   });
-  const options: Options = {
+  return {
     ...common,
     name: chunk,
     entry: Object.fromEntries(wrapped),
@@ -186,7 +185,6 @@ function whole(format: "esm" | "cjs", isForNode: boolean): Options {
       options.ignoreAnnotations = true;
     },
   };
-  return format === "esm" ? options : asCommonJs(options);
 }
 
 const types: Options = {
@@ -203,14 +201,16 @@ const types: Options = {
   },
 };
 
+const forNode = whole(true);
+
 // `tsup --config-name` does not exist: scripts/build.mjs says by a variable which half it wants
 export default defineConfig(
   process.env.PERDIDA_BUILD === "types"
     ? types
     : [
         ...(["inline", "js", "none", "workerd"] as const).flatMap((source) => code(source)),
-        whole("esm", true),
-        whole("cjs", true),
-        whole("cjs", false),
+        forNode,
+        asCommonJs(forNode),
+        asCommonJs(whole(false)),
       ],
 );

@@ -232,6 +232,7 @@ describe("single precision against double", () => {
       }
     }
   });
+
   test("long vectors, in any number, agree with the reference", () => {
     const random = randomStream(5);
     for (const [count, length] of [

@@ -8,33 +8,14 @@ import { type AnyLoss, REGISTRY, type Row } from "../../ts/registry.js";
 import { expectSameBits, valuesOf } from "../support/close.js";
 import { ENGINES, on } from "../support/engines.js";
 import { randomStream, type Sample, sample, withReduction } from "../support/generate.js";
+import { type Shaped, taken } from "../support/places.js";
 
 const RUNS = Number(process.env.PERDIDA_RUNS ?? 120);
 
-interface Numbers {
-  readonly data: Float32Array | Float64Array | Int32Array;
-  readonly shape: readonly number[];
-}
-
-/** What stands at some places of an axis, in their order. */
-function taken({ data, shape }: Numbers, places: readonly number[], axis: number): Numbers {
-  const inner = shape.slice(axis + 1).reduce((a, b) => a * b, 1);
-  const outer = shape.slice(0, axis).reduce((a, b) => a * b, 1);
-  const length = shape[axis] as number;
-  const to = data.slice(0, 0).constructor as new (n: number) => typeof data;
-  const made = new to(outer * places.length * inner);
-  for (let o = 0; o < outer; o++)
-    for (const [k, place] of places.entries()) {
-      const from = (o * length + place) * inner;
-      made.set(data.subarray(from, from + inner), (o * places.length + k) * inner);
-    }
-  return { data: made, shape: shape.map((n, i) => (i === axis ? places.length : n)) };
-}
-
 /** Where the samples of a call stand, and how many they are; none of one that has no such axis. */
 function axisOf(row: Row, { args, options }: Sample): { axis: number; count: number } | undefined {
-  const { shape } = args[0] as Numbers;
-  if (row.layout === "sets" || (shape.length === 1 && row.layout !== "elements")) return undefined;
+  const { shape } = args[0] as Shaped;
+  if (shape.length === 1 && row.layout !== "elements") return undefined;
   const axis = row.layout === "sequences" && options.layout === "TNC" ? 1 : 0;
   return { axis, count: shape[axis] as number };
 }
@@ -46,12 +27,12 @@ function some(row: Row, { args, options }: Sample, places: readonly number[], ax
   for (const name in row.options) {
     const choice = row.options[name] as Row["options"][string];
     if ("domain" in choice && choice.per !== "column" && few[name] !== undefined)
-      few[name] = taken(few[name] as Numbers, places, 0);
+      few[name] = taken(few[name] as Shaped, places, 0);
   }
   if (Array.isArray(few.inputLengths)) few.inputLengths = pick(few.inputLengths);
   return {
     args: args.map((arg, i) =>
-      Array.isArray(arg) ? pick(arg) : taken(arg as Numbers, places, i === 0 ? axis : 0),
+      Array.isArray(arg) ? pick(arg) : taken(arg as Shaped, places, i === 0 ? axis : 0),
     ),
     options: few,
   };
@@ -79,17 +60,17 @@ for (const row of REGISTRY.filter(({ layout }) => layout !== "sets")) {
           const length = random() < 0.3 ? 1 : 1 + Math.floor(random() * (count + 3));
           const places = Array.from({ length }, () => Math.floor(random() * count));
           // a square matrix would be one of all answers, not a row per sample
-          const columns = (s.args[0] as Numbers).shape[1] as number;
+          const columns = (s.args[0] as Shaped).shape[1] as number;
           if (s.options.marginMatrix !== undefined && [count, places.length].includes(columns)) return;
           on(engine, () => {
             const run = (args: readonly unknown[], options: object) =>
               loss.valueAndGrad(...args, { ...options, ...none });
-            const { shape } = run(s.args, s.options).value as Numbers;
+            const { shape } = run(s.args, s.options).value as Shaped;
             const data = Float64Array.from(
               { length: shape.reduce((a, b) => a * b, 1) },
               () => 4 * random() - 2,
             );
-            const upstream: Numbers = {
+            const upstream: Shaped = {
               data: wishes.dtype === "float32" ? Float32Array.from(data) : data,
               shape,
             };
@@ -98,13 +79,13 @@ for (const row of REGISTRY.filter(({ layout }) => layout !== "sets")) {
             const own = flows ? { ...few.options, upstream: taken(upstream, places, 0) } : few.options;
             const alone = run(few.args, own);
             expectSameBits(
-              (alone.value as Numbers).data,
-              taken(all.value as Numbers, places, 0).data,
+              (alone.value as Shaped).data,
+              taken(all.value as Shaped, places, 0).data,
               `values (${engine})`,
             );
             for (const [name, grad] of Object.entries(all.grads))
               expectSameBits(
-                (alone.grads[name] as Numbers).data,
+                (alone.grads[name] as Shaped).data,
                 taken(grad, places, axis).data,
                 `gradient of ${name} (${engine})`,
               );
@@ -132,7 +113,7 @@ for (const row of REGISTRY) {
         for (const [name, { data }] of Object.entries(once.grads)) {
           // below these a number has fewer digits, or is 0
           const normal = data instanceof Float32Array ? 2 ** -126 : 2 ** -1022;
-          const other = (more.grads[name] as Numbers).data;
+          const other = (more.grads[name] as Shaped).data;
           const expected = Array.from(data, (x, i) => {
             const [exact, is] = [32 * x, other[i] as number];
             return Math.abs(x) < normal && Math.abs(is) <= 32 * normal ? is : exact;

@@ -2,6 +2,7 @@
  * What has no order has none: classes, the components of vectors, the vectors of a set, the answers of energies, in another order, give
  * the same numbers in that order; classes that cannot be change nothing; and what is symmetric is.
  */
+import { shuffler } from "d3-array";
 import fc from "fast-check";
 import { describe, test } from "vitest";
 import * as e from "../../ts/energy.js";
@@ -10,6 +11,7 @@ import type { AnyLoss } from "../../ts/registry.js";
 import { agree } from "../support/agree.js";
 import { ENGINES, on } from "../support/engines.js";
 import { randomStream } from "../support/generate.js";
+import { taken } from "../support/places.js";
 
 interface Numbers {
   readonly data: Float32Array | Float64Array;
@@ -52,14 +54,7 @@ function law(name: string, pairsOf: (chance: Chance) => readonly Pair[]): void {
             data[i] = (random() + random() + random() - 1.5) * (below(10) === 0 ? 30 : 2);
           return { data, shape: [n, m] };
         };
-        const order = (n: number): number[] => {
-          const places = [...Array(n).keys()];
-          for (let i = n - 1; i > 0; i--) {
-            const j = below(i + 1);
-            [places[i], places[j]] = [places[j] as number, places[i] as number];
-          }
-          return places;
-        };
+        const order = (n: number): number[] => shuffler(random)([...Array(n).keys()]);
         on(engine, () => {
           for (const [what, actual, expected, terms] of pairsOf({ x, below, order, rows, columns }))
             agree(numbers(actual), numbers(expected), dtype, false, `${what} (${engine})`, terms);
@@ -73,31 +68,16 @@ function law(name: string, pairsOf: (chance: Chance) => readonly Pair[]): void {
 const numbers = (of: unknown): ArrayLike<number> =>
   typeof of === "number" ? [of] : ((of as Numbers).data ?? (of as ArrayLike<number>));
 
-const typed = (like: Numbers, values: readonly number[]): Numbers["data"] =>
-  like.data instanceof Float32Array ? Float32Array.from(values) : Float64Array.from(values);
-
 /** The columns of a matrix in another order; what stands at -1 is `other`. */
-function columnsOf(of: unknown, order: readonly number[], other = -Infinity): Numbers {
-  const { data, shape } = of as Numbers;
-  const [n, m] = shape;
-  const rows = Array.from({ length: n }, (_, r) =>
-    order.map((c) => (c < 0 ? other : (data[r * m + c] as number))),
-  );
-  return { data: typed(of as Numbers, rows.flat()), shape: [n, order.length] };
-}
+const columnsOf = (of: unknown, order: readonly number[], other?: number): Numbers =>
+  taken(of as Numbers, order, 1, other);
 
-function rowsOf(of: unknown, order: readonly number[]): Numbers {
-  const { data, shape } = of as Numbers;
-  const m = shape[1];
-  const rows = order.map((r) => Array.from({ length: m }, (_, c) => data[r * m + c] as number));
-  return { data: typed(of as Numbers, rows.flat()), shape: [order.length, m] };
-}
+const rowsOf = (of: unknown, order: readonly number[]): Numbers => taken(of as Numbers, order, 0);
 
 function transposed(of: unknown): Numbers {
   const { data, shape } = of as Numbers;
   const [n, m] = shape;
-  const values = Array.from({ length: n * m }, (_, i) => data[(i % n) * m + Math.floor(i / n)] as number);
-  return { data: typed(of as Numbers, values), shape: [m, n] };
+  return { data: data.map((_, i) => data[(i % n) * m + Math.floor(i / n)] as number), shape: [m, n] };
 }
 
 /** For each place where it has gone. */
